@@ -1,0 +1,148 @@
+# Provides what the tests need beside Go; sourced by the scripts that test.
+#
+# As root on a Debian-like system it installs what is missing and says so.
+# Elsewhere it uses what is there. The outcome is told to the tests (package
+# test/need) in environment variables. Each holds a path, or "missing: " and
+# the reason:
+#
+#	GATEBOOK_TEST_CHROMIUM      the Chromium to drive
+#	GATEBOOK_TEST_NODE          a Node.js of version 20 or newer
+#	GATEBOOK_TEST_NODE_MODULES  test/node_modules, as test/package-lock.json says
+#
+# A path given from outside is kept. unprovided() prints what is missing.
+# shellcheck shell=bash
+
+node_min=20
+
+may_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+apt_updated=
+apt_install() {
+	say "installing by apt-get: $*"
+	if [ -z "$apt_updated" ]; then
+		try apt-get -q update || say "apt-get update failed; using the package lists that are there"
+		apt_updated=yes
+	fi
+	DEBIAN_FRONTEND=noninteractive try apt-get -q -y --no-install-recommends install "$@"
+}
+
+# The race detector needs cgo, and so a C compiler.
+provide_cc() {
+	if command -v "$(go env CC)" >/dev/null; then
+		return
+	fi
+	may_apt && apt_install gcc libc6-dev && return
+	die "no C compiler, and go test -race needs one: install gcc"
+}
+
+first_command() {
+	local name
+	for name in "$@"; do
+		if command -v "$name"; then
+			return
+		fi
+	done
+	return 1
+}
+
+provide_chromium() {
+	local why="not installed"
+	if [ -n "${GATEBOOK_TEST_CHROMIUM:-}" ]; then
+		return
+	fi
+	if ! first_command chromium chromium-browser google-chrome >/dev/null; then
+		if may_apt; then
+			apt_install chromium fonts-dejavu-core || why="apt-get install chromium failed"
+		else
+			why="not installed, and this is not root on a system with apt-get"
+		fi
+	fi
+	GATEBOOK_TEST_CHROMIUM=$(first_command chromium chromium-browser google-chrome) ||
+		GATEBOOK_TEST_CHROMIUM="missing: Chromium: $why"
+}
+
+node_fits() {
+	"$1" -e "process.exit(+process.versions.node.split('.')[0] >= $node_min ? 0 : 1)" 2>/dev/null
+}
+
+provide_node() {
+	local own=$root/scripts/node/node_modules why="not installed" found
+	if [ -n "${GATEBOOK_TEST_NODE:-}" ]; then
+		return
+	fi
+	if found=$(command -v node) && node_fits "$found" && command -v npm >/dev/null; then
+		GATEBOOK_TEST_NODE=$found
+		return
+	fi
+	if ! command -v npm >/dev/null; then
+		if may_apt; then
+			apt_install nodejs npm || why="apt-get install nodejs npm failed"
+		else
+			why="no npm, and this is not root on a system with apt-get"
+		fi
+	fi
+	if found=$(command -v node) && node_fits "$found"; then
+		GATEBOOK_TEST_NODE=$found
+		return
+	fi
+	if command -v npm >/dev/null; then
+		# The system's Node is older than the packages under test accept; npm
+		# carries Node itself as a package.
+		if ! find "$own" -path '*/bin/node' -type f 2>/dev/null | grep -q .; then
+			say "installing by npm: a Node.js of version $node_min or newer, in scripts/node/node_modules"
+			try npm ci --prefix scripts/node --ignore-scripts --no-audit --no-fund || why="npm ci in scripts/node failed"
+		fi
+		for found in "$own"/node-*/bin/node; do
+			if [ -x "$found" ] && node_fits "$found"; then
+				GATEBOOK_TEST_NODE=$found
+				return
+			fi
+		done
+	fi
+	GATEBOOK_TEST_NODE="missing: Node.js $node_min or newer: $why"
+}
+
+provide_node_modules() {
+	local dir=$root/test/node_modules
+	if [ -n "${GATEBOOK_TEST_NODE_MODULES:-}" ]; then
+		return
+	fi
+	# npm writes what it installed beside the packages; a lock file that is
+	# newer means that the folder is old.
+	if [ ! -f "$dir/.package-lock.json" ] || [ test/package-lock.json -nt "$dir/.package-lock.json" ]; then
+		if ! command -v npm >/dev/null; then
+			GATEBOOK_TEST_NODE_MODULES="missing: npm packages for the interop tests: no npm"
+			return
+		fi
+		say "installing by npm: the packages of test/package-lock.json, in test/node_modules"
+		if ! try npm ci --prefix test --ignore-scripts --no-audit --no-fund; then
+			GATEBOOK_TEST_NODE_MODULES="missing: npm packages for the interop tests: npm ci in test failed"
+			return
+		fi
+		touch "$dir/.package-lock.json"
+	fi
+	GATEBOOK_TEST_NODE_MODULES=$dir
+}
+
+provide() {
+	provide_cc
+	provide_chromium
+	provide_node
+	provide_node_modules
+	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES
+}
+
+# unprovided prints a line for each part that is missing and fails if there is
+# one and CI=true: in CI a part that was not tested is a failure.
+unprovided() {
+	local part missing=
+	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES"; do
+		case $part in
+		missing:*)
+			say "skipped what needs ${part#missing: }"
+			missing=yes
+			;;
+		esac
+	done
+	[ -z "$missing" ] || [ "${CI:-}" != true ]
+}

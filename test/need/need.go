@@ -1,0 +1,136 @@
+// Package need gives tests what they use beside Go: a browser, Node.js and npm
+// packages. A test asks for a part at its beginning and gets its path:
+//
+//	chromium := need.Chromium(t)
+//
+// Where the part is missing the test is skipped, with one line that says what
+// is missing and why; with CI=true it fails, because in CI a part that was not
+// tested is an error. This package is the only place of the repository that
+// skips a test.
+//
+// `make test` installs the parts and names them in environment variables. A
+// person who runs `go test` by hand need not set them: without a variable the
+// usual places are looked at.
+package need
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The environment variables by which scripts/provide.sh names the parts. A
+// value is an absolute path, or "missing: " and the reason.
+const (
+	ChromiumEnv    = "GATEBOOK_TEST_CHROMIUM"
+	NodeEnv        = "GATEBOOK_TEST_NODE"
+	NodeModulesEnv = "GATEBOOK_TEST_NODE_MODULES"
+	// SoakEnv is set by `make soak`; see Soak.
+	SoakEnv = "GATEBOOK_SOAK"
+)
+
+// minNode is the oldest major version of Node.js that the packages under test
+// run on.
+const minNode = 20
+
+// Chromium returns the path of a Chromium or Chrome, or skips or fails t.
+func Chromium(t testing.TB) string {
+	t.Helper()
+	return part(t, ChromiumEnv, func() (string, error) {
+		for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+			if path, err := exec.LookPath(name); err == nil {
+				return path, nil
+			}
+		}
+		return "", errors.New("Chromium: not on the PATH")
+	})
+}
+
+// Node returns the path of a Node.js of version 20 or newer, or skips or fails
+// t.
+func Node(t testing.TB) string {
+	t.Helper()
+	return part(t, NodeEnv, func() (string, error) {
+		path, err := exec.LookPath("node")
+		if err != nil {
+			return "", errors.New("Node.js: not on the PATH")
+		}
+		out, err := exec.Command(path, "--version").Output()
+		if err != nil {
+			return "", fmt.Errorf("Node.js: node --version: %w", err)
+		}
+		version := strings.TrimSpace(string(out))
+		major, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+		if n, err := strconv.Atoi(major); err != nil || n < minNode {
+			return "", fmt.Errorf("Node.js %d or newer: %s is %s", minNode, path, version)
+		}
+		return path, nil
+	})
+}
+
+// NodeModules returns the folder of the npm packages that
+// test/package-lock.json lists, or skips or fails t. Scripts in the test
+// module find the packages by themselves, for the folder lies above them.
+func NodeModules(t testing.TB) string {
+	t.Helper()
+	return part(t, NodeModulesEnv, func() (string, error) {
+		dir := filepath.Join(Dir(), "node_modules")
+		if _, err := os.Stat(filepath.Join(dir, ".package-lock.json")); err != nil {
+			return "", errors.New("npm packages for the interop tests: test/node_modules is not there")
+		}
+		return dir, nil
+	})
+}
+
+// Soak reports whether `make soak` runs: then tests with a number of rounds, of
+// kills or of rows use their long one.
+func Soak() bool { return os.Getenv(SoakEnv) != "" }
+
+// Dir returns the folder of the test module. It panics if the binary was built
+// with -trimpath, which tests are not.
+func Dir() string {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		panic("need: the test binary does not know its source folder: built with -trimpath?")
+	}
+	return filepath.Dir(filepath.Dir(file))
+}
+
+// part returns the path that the variable env names or, if it is not set, the
+// one that look finds.
+func part(t testing.TB, env string, look func() (string, error)) string {
+	t.Helper()
+	path, missing := find(os.Getenv(env), look)
+	if missing == "" {
+		return path
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("needs %s; with CI=true that is a failure", missing)
+	}
+	t.Skipf("needs %s (`make test` installs it where it can)", missing)
+	return ""
+}
+
+// find returns a path, or what is missing and why.
+func find(value string, look func() (string, error)) (path, missing string) {
+	if why, ok := strings.CutPrefix(value, "missing: "); ok {
+		return "", why
+	}
+	if value != "" {
+		if _, err := os.Stat(value); err != nil {
+			return "", err.Error()
+		}
+		return value, ""
+	}
+	path, err := look()
+	if err != nil {
+		return "", err.Error()
+	}
+	return path, ""
+}
