@@ -1,0 +1,7 @@
+module github.com/gatebook/gatebook/adapter/sqlite
+
+go 1.26.0
+
+require github.com/gatebook/gatebook v0.0.0
+
+replace github.com/gatebook/gatebook => ../..

@@ -1,0 +1,205 @@
+package record
+
+import "time"
+
+// Types of entries. Each has a payload struct below; the catalogue only grows.
+const (
+	TypeSignIn           = "signIn"
+	TypeSignOut          = "signOut"
+	TypeCreateUser       = "createUser"
+	TypeUpdateUser       = "updateUser"
+	TypeLinkAccount      = "linkAccount"
+	TypeSession          = "session"
+	TypeSignInFailed     = "signIn.failed"
+	TypeHandlerFailed    = "handler.failed"
+	TypeHandlerSlow      = "handler.slow"
+	TypeDeleteUser       = "deleteUser"
+	TypeUnlinkAccount    = "unlinkAccount"
+	TypeSessionRevoked   = "session.revoked"
+	TypeSessionExpired   = "session.expired"
+	TypeSessionRefreshed = "session.refreshed"
+	TypeSessionInvalid   = "session.invalid"
+	TypeCSRFRejected     = "csrf.rejected"
+	TypeCheckFailed      = "check.failed"
+	TypeReplayDetected   = "replay.detected"
+	TypeRedirectRejected = "redirect.rejected"
+	TypeHostUntrusted    = "host.untrusted"
+)
+
+// Reason codes of failures: closed, so that a report can count them.
+const (
+	ReasonUnknownUser         = "unknownUser"
+	ReasonBadCredentials      = "badCredentials"
+	ReasonAccessDenied        = "accessDenied"
+	ReasonAccountNotLinked    = "accountNotLinked"
+	ReasonLinkedToOtherUser   = "linkedToOtherUser"
+	ReasonTokenExpired        = "tokenExpired"
+	ReasonTokenUsed           = "tokenUsed"
+	ReasonTokenUnknown        = "tokenUnknown"
+	ReasonProviderDenied      = "providerDenied"
+	ReasonProviderError       = "providerError"
+	ReasonProviderUnreachable = "providerUnreachable"
+	ReasonStateMismatch       = "stateMismatch"
+	ReasonNonceMismatch       = "nonceMismatch"
+	ReasonPKCEFailed          = "pkceFailed"
+	ReasonIssuerMismatch      = "issuerMismatch"
+	ReasonIDTokenInvalid      = "idTokenInvalid"
+	ReasonReplay              = "replay"
+	ReasonCSRF                = "csrf"
+	ReasonInvalidRedirect     = "invalidRedirect"
+	ReasonUntrustedHost       = "untrustedHost"
+	ReasonProfileInvalid      = "profileInvalid"
+	ReasonIdentifierInvalid   = "identifierInvalid"
+	ReasonMailFailed          = "mailFailed"
+	ReasonSessionInvalid      = "sessionInvalid"
+	ReasonSessionExpired      = "sessionExpired"
+	ReasonStoreError          = "storeError"
+	ReasonConfiguration       = "configuration"
+	ReasonInternal            = "internal"
+	ReasonHandlerError        = "handlerError"
+	ReasonHandlerPanic        = "handlerPanic"
+	ReasonHandlerTimeout      = "handlerTimeout"
+	ReasonSaturated           = "saturated"
+)
+
+// Person is a user in an identity block.
+type Person struct {
+	ID    string `json:"id,omitempty"`
+	Email string `json:"email,omitempty"`
+	Name  string `json:"name,omitempty"`
+}
+
+// LinkedAccount is a provider's account in an identity block. Tokens are never
+// recorded.
+type LinkedAccount struct {
+	Provider string `json:"provider,omitempty"`
+	Type     string `json:"type,omitempty"`
+	ID       string `json:"id,omitempty"`
+}
+
+// Assurance says how strongly the provider says it authenticated the person
+// (RFC 8176 amr, OpenID Connect Core acr and auth_time).
+type Assurance struct {
+	AMR      []string   `json:"amr,omitempty"`
+	ACR      string     `json:"acr,omitempty"`
+	AuthTime *time.Time `json:"authTime,omitempty"`
+}
+
+// Request is the payload of a request block.
+type Request struct {
+	// IP is the client's address, and IPSource where it was taken from:
+	// "connection" or the name of the trusted proxy's header.
+	IP        string `json:"ip,omitempty"`
+	IPSource  string `json:"ipSource,omitempty"`
+	UserAgent string `json:"userAgent,omitempty"`
+	Method    string `json:"method,omitempty"`
+	// Route is the route under the base path, such as "callback/github". The
+	// paths of the application and query strings are never recorded: they may
+	// carry secrets.
+	Route string `json:"route,omitempty"`
+	// Origin is the Origin header: scheme, host and port.
+	Origin string `json:"origin,omitempty"`
+	// Truncated names the members that were cut to their limit.
+	Truncated []string `json:"truncated,omitempty"`
+}
+
+// SignIn is the identity payload of signIn.
+type SignIn struct {
+	User      Person         `json:"user"`
+	Account   *LinkedAccount `json:"account,omitempty"`
+	Assurance *Assurance     `json:"assurance,omitempty"`
+	// Session is the sid of the session that begins or goes on.
+	Session   string   `json:"session,omitempty"`
+	Strategy  string   `json:"strategy,omitempty"`
+	IsNewUser *bool    `json:"isNewUser,omitempty"`
+	Truncated []string `json:"truncated,omitempty"`
+}
+
+// SignOut is the identity payload of signOut.
+type SignOut struct {
+	User      Person   `json:"user"`
+	Session   string   `json:"session,omitempty"`
+	Strategy  string   `json:"strategy,omitempty"`
+	Truncated []string `json:"truncated,omitempty"`
+}
+
+// UserChange is the identity payload of createUser, updateUser and deleteUser.
+type UserChange struct {
+	User Person `json:"user"`
+	// Changed names the fields of the user that an update wrote.
+	Changed []string `json:"changed,omitempty"`
+	// Sessions and Accounts count what went with a deleted user.
+	Sessions  int      `json:"sessions,omitempty"`
+	Accounts  int      `json:"accounts,omitempty"`
+	Truncated []string `json:"truncated,omitempty"`
+}
+
+// AccountChange is the identity payload of linkAccount and unlinkAccount.
+type AccountChange struct {
+	User      Person        `json:"user"`
+	Account   LinkedAccount `json:"account"`
+	Truncated []string      `json:"truncated,omitempty"`
+}
+
+// SessionUse is the identity payload of session and session.refreshed: how
+// often one session was used or renewed on one server between two times.
+type SessionUse struct {
+	User     Person    `json:"user"`
+	Session  string    `json:"session,omitempty"`
+	Strategy string    `json:"strategy,omitempty"`
+	Count    int64     `json:"count"`
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+	// AtLeast is set when a server may have been killed before it wrote all it
+	// had counted.
+	AtLeast   bool     `json:"atLeast,omitempty"`
+	Truncated []string `json:"truncated,omitempty"`
+}
+
+// SessionEnd is the identity payload of session.revoked, session.expired and
+// session.invalid.
+type SessionEnd struct {
+	User     Person `json:"user"`
+	Session  string `json:"session,omitempty"`
+	Strategy string `json:"strategy,omitempty"`
+	// Scope is "one" or "all", and Count how many sessions were revoked.
+	Scope string `json:"scope,omitempty"`
+	Count int    `json:"count,omitempty"`
+	// Why says what ended the session: "app" (the application asked), or
+	// "otherUser" (somebody else signed in with the same browser).
+	Why       string   `json:"why,omitempty"`
+	Truncated []string `json:"truncated,omitempty"`
+}
+
+// SignInFailed is the identity payload of signIn.failed. User is set when the
+// claimed address belongs to a known user; Target is the claimed address.
+type SignInFailed struct {
+	User      *Person        `json:"user,omitempty"`
+	Target    string         `json:"target,omitempty"`
+	Account   *LinkedAccount `json:"account,omitempty"`
+	Truncated []string       `json:"truncated,omitempty"`
+}
+
+// Defence is the detail payload of csrf.rejected, check.failed,
+// replay.detected, redirect.rejected and host.untrusted.
+type Defence struct {
+	// Check is what failed: state, nonce, pkce, iss, csrf, callbackUrl, host.
+	Check string `json:"check,omitempty"`
+	// Why is missing, mismatch, expired, used or forbidden.
+	Why string `json:"why,omitempty"`
+}
+
+// Handler is the detail payload of handler.failed and handler.slow.
+type Handler struct {
+	// Handler is the name of the field of Events, and Event the type and
+	// EventID the id of the event it was called for.
+	Handler string `json:"handler"`
+	Event   string `json:"event"`
+	EventID string `json:"eventId,omitempty"`
+	// ErrorType is the Go type of the error or of the panic's value, never its
+	// text.
+	ErrorType string `json:"errorType,omitempty"`
+	// DurationMS and BudgetMS are milliseconds.
+	DurationMS int64 `json:"durationMs"`
+	BudgetMS   int64 `json:"budgetMs,omitempty"`
+}

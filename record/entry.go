@@ -1,0 +1,199 @@
+package record
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+)
+
+// Classes of blocks. A class is kept and forgotten as a whole.
+const (
+	// ClassIdentity holds who: ids, addresses, names, accounts, sessions.
+	ClassIdentity = "identity"
+	// ClassRequest holds from where: address, user agent, route.
+	ClassRequest = "request"
+	// ClassDetail holds what concerns nobody: handler names, durations, counts.
+	ClassDetail = "detail"
+)
+
+// Limits of an entry.
+const (
+	// MaxBlock is the most bytes of one block, its random bytes included.
+	MaxBlock = 16 << 10
+	// MaxBlocks and MaxTerms are the most blocks and search terms of an entry.
+	MaxBlocks = 8
+	MaxTerms  = 16
+
+	saltSize = 32
+)
+
+// Block is a part of an entry that can be forgotten: 32 random bytes and then a
+// JSON object. It belongs to one subject and one class.
+type Block struct {
+	Class   string
+	Subject Key
+	Bytes   []byte
+}
+
+// NewBlock returns a block with payload, a struct of the catalogue, as its JSON.
+func NewBlock(class string, subject Key, payload any) (Block, error) {
+	var buf bytes.Buffer
+	buf.Grow(512)
+	var salt [saltSize]byte
+	rand.Read(salt[:])
+	buf.Write(salt[:])
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(payload); err != nil {
+		return Block{}, fmt.Errorf("encode %s block: %w", class, err)
+	}
+	b := buf.Bytes()
+	b = b[:len(b)-1] // the encoder's newline
+	if len(b) > MaxBlock {
+		return Block{}, fmt.Errorf("%w: %s block of %d bytes, at most %d fit", ErrInvalid, class, len(b), MaxBlock)
+	}
+	return Block{Class: class, Subject: subject, Bytes: b}, nil
+}
+
+// Digest returns the SHA-256 of the block's bytes, as the header has it.
+func (b Block) Digest() Digest { return sha256.Sum256(b.Bytes) }
+
+// Payload returns the JSON behind the random bytes, or nil if the block is too
+// short to have any. It aliases b.Bytes.
+func (b Block) Payload() []byte {
+	if len(b.Bytes) <= saltSize {
+		return nil
+	}
+	return b.Bytes[saltSize:]
+}
+
+// Decode decodes the block's JSON into v, a pointer to a struct of the
+// catalogue.
+func (b Block) Decode(v any) error {
+	if err := json.Unmarshal(b.Payload(), v); err != nil {
+		return fmt.Errorf("%w: %s block", ErrInvalid, b.Class)
+	}
+	return nil
+}
+
+// Kinds of search terms.
+const (
+	TermUser    = "user"    // the user's id
+	TermEmail   = "email"   // an e-mail address, lower case
+	TermIP      = "ip"      // a client address
+	TermSession = "session" // a sid
+	TermAccount = "account" // provider, a NUL byte, and the provider's account id
+)
+
+// Term finds an entry by a personal value without holding it: the HMAC-SHA-256
+// of kind, a NUL byte and the value, under the book's random key.
+type Term struct {
+	Kind  string
+	Token [sha256.Size]byte
+}
+
+// NewTerm returns the term for value.
+func NewTerm(key []byte, kind, value string) Term {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(kind))
+	mac.Write([]byte{0})
+	mac.Write([]byte(value))
+	t := Term{Kind: kind}
+	mac.Sum(t.Token[:0])
+	return t
+}
+
+// Entry is an event ready to be written: its header's bytes, its blocks and its
+// search terms. The book gives it its seq and its time of recording later.
+type Entry struct {
+	ID     string
+	Header []byte
+	Blocks []Block
+	Search []Term
+}
+
+// New seals h and blocks into an entry: it fills h.Version and h.Blocks and
+// encodes the header, once.
+func New(h Header, blocks []Block, terms []Term) (Entry, error) {
+	if len(blocks) > MaxBlocks || len(terms) > MaxTerms {
+		return Entry{}, fmt.Errorf("%w: %d blocks and %d terms, at most %d and %d fit", ErrInvalid, len(blocks), len(terms), MaxBlocks, MaxTerms)
+	}
+	h.Version = Version
+	h.Blocks = make([]BlockRef, len(blocks))
+	for i, b := range blocks {
+		h.Blocks[i] = BlockRef{Class: b.Class, Subject: b.Subject, Digest: b.Digest()}
+	}
+	enc := h.Append(make([]byte, 0, 768))
+	if len(enc) > MaxHeader {
+		return Entry{}, fmt.Errorf("%w: header of %d bytes, at most %d fit", ErrInvalid, len(enc), MaxHeader)
+	}
+	return Entry{ID: h.ID, Header: enc, Blocks: blocks, Search: terms}, nil
+}
+
+// AppendBlocks appends the packed form of blocks, one outbox column: for each
+// block a byte with the length of its class, the class, 16 bytes of subject key
+// (zero for none), four bytes big-endian with the length of its bytes, and the
+// bytes.
+func AppendBlocks(dst []byte, blocks []Block) []byte {
+	for _, b := range blocks {
+		dst = append(dst, byte(len(b.Class)))
+		dst = append(dst, b.Class...)
+		dst = append(dst, b.Subject[:]...)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(b.Bytes)))
+		dst = append(dst, b.Bytes...)
+	}
+	return dst
+}
+
+// ParseBlocks is the inverse of [AppendBlocks]. The blocks alias b.
+func ParseBlocks(b []byte) ([]Block, error) {
+	var out []Block
+	for len(b) > 0 {
+		n := int(b[0])
+		if len(out) == MaxBlocks || len(b) < 1+n+16+4 {
+			return nil, fmt.Errorf("%w: packed blocks", ErrInvalid)
+		}
+		blk := Block{Class: string(b[1 : 1+n])}
+		b = b[1+n:]
+		copy(blk.Subject[:], b)
+		size := binary.BigEndian.Uint32(b[16:])
+		b = b[20:]
+		if size > MaxBlock || int(size) > len(b) {
+			return nil, fmt.Errorf("%w: packed blocks", ErrInvalid)
+		}
+		blk.Bytes, b = b[:size:size], b[size:]
+		out = append(out, blk)
+	}
+	return out, nil
+}
+
+// AppendTerms appends the packed form of terms, one outbox column: for each
+// term a byte with the length of its kind, the kind, and 32 bytes of token.
+func AppendTerms(dst []byte, terms []Term) []byte {
+	for _, t := range terms {
+		dst = append(dst, byte(len(t.Kind)))
+		dst = append(dst, t.Kind...)
+		dst = append(dst, t.Token[:]...)
+	}
+	return dst
+}
+
+// ParseTerms is the inverse of [AppendTerms].
+func ParseTerms(b []byte) ([]Term, error) {
+	var out []Term
+	for len(b) > 0 {
+		n := int(b[0])
+		if len(out) == MaxTerms || len(b) < 1+n+sha256.Size {
+			return nil, fmt.Errorf("%w: packed terms", ErrInvalid)
+		}
+		t := Term{Kind: string(b[1 : 1+n])}
+		copy(t.Token[:], b[1+n:])
+		out = append(out, t)
+		b = b[1+n+sha256.Size:]
+	}
+	return out, nil
+}
