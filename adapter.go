@@ -1,0 +1,217 @@
+package gatebook
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/record"
+)
+
+// Errors of an [Adapter]. Adapters wrap or return them; callers test with
+// errors.Is. Any other error means that the store could not answer.
+var (
+	// ErrNotFound says that a row asked for by key does not exist.
+	ErrNotFound = errors.New("gatebook: not found")
+	// ErrConflict says that an act was rolled back because a precondition of
+	// one of its writes no longer held, or because the database asked for the
+	// transaction to be run again. Nothing was written.
+	ErrConflict = errors.New("gatebook: conflict")
+	// ErrCommitUnknown says that the connection was lost while the act was
+	// being committed, so that it may or may not have happened.
+	ErrCommitUnknown = errors.New("gatebook: commit outcome unknown")
+)
+
+// Adapter keeps users, accounts, sessions, verification tokens and the outbox
+// of the book. Package adapter/adaptertest checks every rule below; run it on
+// your own.
+//
+// All methods may be called concurrently. They return when the context ends,
+// with an error that matches its cause; whatever they were doing is then done
+// wholly or not at all. Times are UTC and kept to the millisecond. Strings are
+// kept exactly; e-mail addresses arrive in lower case.
+//
+// An adapter does nothing until first use. Then it checks once that its schema
+// is there and that a commit survives loss of power, and until that is so every
+// method fails with an error that names the command to run.
+type Adapter interface {
+	// Find answers all questions of q from one consistent state, in one round
+	// trip where the store allows. What does not exist is nil or false in the
+	// answer, never an error.
+	Find(ctx context.Context, q Query) (*Found, error)
+
+	// Session returns the session that token opens, its user and the user's
+	// subject key, in one round trip. An expired session is returned like any
+	// other; the caller compares. Unknown tokens give an error that matches
+	// ErrNotFound, as does a session whose user is gone. It is the hot path:
+	// one read and no write.
+	Session(ctx context.Context, token Secret) (*FoundSession, error)
+
+	// Sessions lists the sessions of a user, expired ones too, newest first,
+	// at most 1,000, without tokens. An unknown user has none.
+	Sessions(ctx context.Context, userID string) ([]StoredSession, error)
+
+	// ExtendSession moves the expiry of the session that token opens. It is no
+	// act and has no event. A session that is gone is not brought back: the
+	// error matches ErrNotFound.
+	ExtendSession(ctx context.Context, token Secret, expires time.Time) error
+
+	// Commit carries out act: all its writes in their order, then its entries
+	// into the outbox, in one transaction, durable when Commit returns nil.
+	//
+	// Each write states its precondition. When one does not hold, when the
+	// database reports a deadlock or a serialization failure, or when a write
+	// would break a unique key, everything is rolled back and the error matches
+	// ErrConflict. When the connection is lost at the commit itself the error
+	// matches ErrCommitUnknown. After any other error nothing was written.
+	//
+	// Entries are numbered under the locks of the rows that the act wrote: they
+	// are inserted in the same statement or after the last write.
+	Commit(ctx context.Context, act *Act) error
+
+	// Sweep deletes verification tokens and used checks that expired before
+	// the given time, at most a few thousand rows a call, and returns how many.
+	// It never deletes sessions: those end with an event.
+	Sweep(ctx context.Context, before time.Time) (int, error)
+
+	// Book returns the book whose outbox Commit fills. It is the same value at
+	// every call.
+	Book() *book.Book
+}
+
+// Query is what an act asks before it decides. Zero members are not asked.
+type Query struct {
+	// Session asks for the session that this token opens, expired or not.
+	Session Secret
+	// UserID, Email and Account ask for a user by its id, its address (lower
+	// case), and the account (Provider and ProviderAccountID) linked to it.
+	UserID  string
+	Email   string
+	Account AccountKey
+	// Verification asks for a magic link's row by its hash.
+	Verification string
+	// Check asks whether this digest was used up by [UseCheck].
+	Check [32]byte
+}
+
+// AccountKey names an account at a provider.
+type AccountKey struct{ Provider, ProviderAccountID string }
+
+// Found is the answer to a [Query].
+type Found struct {
+	Session      *FoundSession
+	ByID         *FoundUser
+	ByEmail      *FoundUser
+	ByAccount    *FoundUser
+	Verification *VerificationToken
+	CheckUsed    bool
+}
+
+// FoundUser is a user with the subject key the book knows them by; the key is
+// zero when the book has not met them yet.
+type FoundUser struct {
+	User    User
+	Subject record.Key
+}
+
+// FoundSession is a session row with its user.
+type FoundSession struct {
+	Session StoredSession
+	FoundUser
+}
+
+// Act is one request's worth of change and the entries that tell of it.
+type Act struct {
+	// Writes are carried out in order. Entries are inserted after them. Both
+	// may be empty, not at once.
+	Writes  []Write
+	Entries []record.Entry
+	// InTx, when not nil, runs inside the transaction after the writes and
+	// before the entries are inserted. An error rolls everything back and is
+	// returned as it is. Adapters that are not on database/sql fail such an act
+	// with an error that matches errors.ErrUnsupported.
+	InTx func(ctx context.Context, tx *sql.Tx) error
+	// Tx, when not nil, is the application's own transaction on the same
+	// database: the act is carried out in it and not committed. The caller then
+	// calls Book().Wake after its commit.
+	Tx *sql.Tx
+}
+
+// Write is one change of state: one of the types below. Adapters switch on the
+// type and refuse what they do not know.
+type Write interface{ write() }
+
+// CreateUser inserts a user with its subject key. It conflicts when the id or
+// the e-mail address is taken.
+type CreateUser struct {
+	User    User
+	Subject record.Key
+}
+
+// UpdateUser overwrites the named fields of a user with those of User. It
+// conflicts when User.ID does not exist or a new e-mail address is taken.
+type UpdateUser struct {
+	User User
+	// Fields are of name, email, emailVerified, image, or a key of User.Extra.
+	Fields []string
+}
+
+// DeleteUser deletes a user with all its accounts, sessions and authenticators
+// and what is known of them. It conflicts when the user does not exist. The
+// subject key stays until the person is erased.
+type DeleteUser struct{ ID string }
+
+// AddSubject stores the key of a user that the book now meets. It conflicts
+// when the user does not exist or has a key already.
+type AddSubject struct {
+	UserID  string
+	Subject record.Key
+}
+
+// LinkAccount inserts an account; its Reply is not stored. It conflicts when
+// the pair of provider and account id is taken or the user does not exist.
+type LinkAccount struct{ Account Account }
+
+// UnlinkAccount deletes an account. It conflicts when the user has no such
+// account.
+type UnlinkAccount struct {
+	UserID string
+	AccountKey
+}
+
+// CreateSession inserts a session: Token, UserID, Expires and what Gatebook
+// keeps of it. It conflicts when the token is taken or the user does not exist.
+type CreateSession struct{ Session StoredSession }
+
+// DeleteSession deletes the session of that handle. It conflicts when it is
+// gone.
+type DeleteSession struct{ Handle string }
+
+// CreateVerificationToken inserts a magic link's row.
+type CreateVerificationToken struct{ Token VerificationToken }
+
+// UseVerificationToken deletes a magic link's row. It conflicts when the pair
+// of identifier and hash is gone.
+type UseVerificationToken struct{ Identifier, Hash string }
+
+// UseCheck uses up a value that may be used once, such as a state, by its
+// SHA-256. It conflicts when it was used before. The digest may be forgotten
+// after Expires.
+type UseCheck struct {
+	Digest  [32]byte
+	Expires time.Time
+}
+
+func (CreateUser) write()              {}
+func (UpdateUser) write()              {}
+func (DeleteUser) write()              {}
+func (AddSubject) write()              {}
+func (LinkAccount) write()             {}
+func (UnlinkAccount) write()           {}
+func (CreateSession) write()           {}
+func (DeleteSession) write()           {}
+func (CreateVerificationToken) write() {}
+func (UseVerificationToken) write()    {}
+func (UseCheck) write()                {}

@@ -1,0 +1,202 @@
+package gatebook
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Provider is a way to sign in: a [RedirectProvider], an [EmailProvider] or a
+// [CredentialsProvider]. Packages provider/oauth, provider/catalog,
+// provider/email and provider/credentials make them.
+type Provider interface {
+	// Info describes the provider. It must give the same answer at every call.
+	Info() ProviderInfo
+}
+
+// ProviderInfo is what clients and the sign-in page are told of a provider.
+type ProviderInfo struct {
+	// ID is the provider's part of the routes: letters, digits, '-' and '_'.
+	ID string
+	// Name is shown to people.
+	Name string
+	// Type is one of the Type constants.
+	Type string
+	// BrandColor is the colour of the sign-in button, "#rrggbb", or empty.
+	BrandColor string
+}
+
+// RedirectProvider proves who somebody is by sending the browser away and
+// reading what it brings back (OAuth 2.0, OpenID Connect). Both methods are
+// called without any transaction open and may take as long as the request.
+type RedirectProvider interface {
+	Provider
+	// Begin returns where to send the browser. The values of the result's
+	// checks are sealed into cookies by the caller.
+	Begin(ctx context.Context, b *Begin) (*Redirection, error)
+	// Complete reads what the browser brought back, redeems the code and
+	// returns who it proved. Its errors are *[ProviderError] or internal ones.
+	Complete(ctx context.Context, c *Complete) (*Proof, error)
+	// Checks lists the checks that Begin makes: of "state", "pkce", "nonce".
+	Checks() []string
+	// FormPost reports whether the browser comes back with a POST
+	// (OAuth 2.0 Form Post Response Mode).
+	FormPost() bool
+	// LinkByEmail reports whether an account with an address that the provider
+	// verified may be linked to the user who has that address
+	// (Auth.js: allowDangerousEmailAccountLinking).
+	LinkByEmail() bool
+}
+
+// Begin is the input of [RedirectProvider.Begin].
+type Begin struct {
+	// RedirectURI is our callback, absolute.
+	RedirectURI string
+	// State is the value of the state parameter, made by the caller.
+	State string
+	// Params are parameters of the sign-in request's query, last one winning;
+	// they may not override what protects the flow.
+	Params []Param
+}
+
+// Param is a name and value, in the order of the request.
+type Param struct{ Name, Value string }
+
+// Redirection is the output of [RedirectProvider.Begin].
+type Redirection struct {
+	URL string
+	// CodeVerifier and Nonce are kept for Complete; empty when the provider
+	// does not use that check.
+	CodeVerifier Secret
+	Nonce        Secret
+}
+
+// Complete is the input of [RedirectProvider.Complete].
+type Complete struct {
+	RedirectURI string
+	// Params are the query's or the form's parameters, each name once.
+	Params map[string]string
+	// State, CodeVerifier and Nonce are what the sealed cookies held; a check
+	// that the provider uses and that has no valid cookie never gets here.
+	State        string
+	CodeVerifier Secret
+	Nonce        Secret
+}
+
+// Proof is what a provider proved.
+type Proof struct {
+	// User is the mapped profile: name, e-mail in lower case, image. Its ID is
+	// empty.
+	User User
+	// Account has everything but UserID, with the whole Reply.
+	Account Account
+	// Profile is the provider's raw profile.
+	Profile Claims
+	// EmailVerified reports that the provider says it verified the address.
+	EmailVerified bool
+	// AMR, ACR and AuthTime are the ID token's claims, where present.
+	AMR      []string
+	ACR      string
+	AuthTime time.Time
+}
+
+// ProviderError says why a provider proved nothing. Its text is for the log:
+// it names the step and the provider's error code, and never holds a token,
+// code or free text of the provider.
+type ProviderError struct {
+	// Reason is one of record's reason codes.
+	Reason string
+	// Check is what failed when it was a check: state, nonce, pkce, iss, aud,
+	// exp, signature.
+	Check string
+	// Step is where: authorize, discovery, token, id_token, userinfo, profile.
+	Step string
+	// Code is the provider's error code (RFC 6749, Section 4.1.2.1), at most 64
+	// characters of a-z, 0-9, '_', '-' and '.', or empty.
+	Code string
+	// Denied reports that the provider sent the browser back with an error
+	// parameter: the visitor then sees OAuthCallbackError, else Configuration.
+	Denied bool
+	// Err is the cause, for errors.Is; it is not printed.
+	Err error
+}
+
+// Error names the step, the reason and the provider's code.
+func (e *ProviderError) Error() string {
+	s := "gatebook: provider: " + e.Step + ": " + e.Reason
+	if e.Check != "" {
+		s += " (" + e.Check + ")"
+	}
+	if e.Code != "" {
+		s += ": " + e.Code
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *ProviderError) Unwrap() error { return e.Err }
+
+// EmailProvider sends magic links.
+type EmailProvider interface {
+	Provider
+	// Normalize returns the address in its one form, or an error when it is
+	// none that a link may be sent to.
+	Normalize(address string) (string, error)
+	// MaxAge is how long a link works.
+	MaxAge() time.Duration
+	// Send sends the link. It is called after the link's row is committed.
+	Send(ctx context.Context, m *MagicLink) error
+}
+
+// MagicLink is a mail to be sent.
+type MagicLink struct {
+	// Address is the normalised recipient.
+	Address string
+	// URL opens the session; it is a secret.
+	URL Secret
+	// Host is the site's host, shown to the reader.
+	Host    string
+	Expires time.Time
+}
+
+// CredentialsProvider checks what somebody typed.
+type CredentialsProvider interface {
+	Provider
+	// Fields are the inputs of the sign-in page.
+	Fields() []Field
+	// Authorize returns the user, or an error that matches [ErrBadCredentials]
+	// when the credentials are wrong. Any other error is an internal one.
+	Authorize(ctx context.Context, credentials map[string]string, r *http.Request) (*User, error)
+}
+
+// Field is an input of a credentials form.
+type Field struct {
+	Name        string // the input's and the credential's name
+	Label       string
+	Type        string // text when empty
+	Placeholder string
+}
+
+// ErrBadCredentials is returned by Authorize for an unknown account and for a
+// wrong password alike. Return a *[CredentialsError] to say which it was to the
+// book, or to give the page a code.
+var ErrBadCredentials = errors.New("gatebook: bad credentials")
+
+// CredentialsError is an [ErrBadCredentials] with more to say.
+type CredentialsError struct {
+	// Code is shown in the error page's URL (Auth.js: code); "credentials"
+	// when empty. The visitor sees it.
+	Code string
+	// Reason is recorded: record.ReasonUnknownUser or
+	// record.ReasonBadCredentials (the default). The visitor does not see it.
+	Reason string
+	// Target is the address or name that was claimed, recorded as the target.
+	Target string
+}
+
+// Error returns the text of ErrBadCredentials.
+func (e *CredentialsError) Error() string { return ErrBadCredentials.Error() }
+
+// Is reports whether target is ErrBadCredentials.
+func (e *CredentialsError) Is(target error) bool { return target == ErrBadCredentials }
