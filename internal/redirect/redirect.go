@@ -155,15 +155,16 @@ func normalizeHost(host string) (string, error) {
 		}
 		return "[" + ip.String() + "]", nil
 	}
-	host = strings.ToLower(host)
 	if host == "" || len(host) > 253 || host[0] == '.' || strings.Contains(host, "..") {
 		return "", fmt.Errorf("%w: its host is missing or not a name", ErrURL)
 	}
+	// Before ToLower, which makes an ASCII k of the Kelvin sign.
 	for _, c := range []byte(host) {
 		if !isHostByte(c) {
 			return "", fmt.Errorf("%w: its host has a character that names do not have", ErrURL)
 		}
 	}
+	host = strings.ToLower(host)
 	// To a browser a name whose last label is a number is an IPv4 address in one
 	// of many spellings (WHATWG URL Standard, "ends in a number"): take only the
 	// usual one.
@@ -185,7 +186,7 @@ func endsInNumber(label string) bool {
 }
 
 func isHostByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
 }
 
 // isControl reports C0 and C1 controls and DEL. Browsers remove some of them
