@@ -14,6 +14,10 @@ import (
 // module is the import path of the core module and the prefix of every other.
 const module = "github.com/gatebook/gatebook"
 
+// CoreModules returns the modules that may be in the binary of a program that
+// imports core.
+func CoreModules() []string { return slices.Clone(coreModules) }
+
 // coreModules are the modules that a program gets when it imports any package
 // of core. Each is there for a reason that no part of the standard library
 // serves; adding one makes every user of the library carry it.
