@@ -88,8 +88,9 @@ func AppendValue(dst []byte, v any) ([]byte, error) {
 	return appendUnescaped(dst, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
 }
 
-// appendUnescaped appends JSON text with the two line separators, which
-// encoding/json always escapes, in place of their escapes.
+// appendUnescaped appends JSON text from encoding/json with the characters that
+// it escapes in spite of SetEscapeHTML(false), and ECMAScript does not: the two
+// line separators and what it puts for invalid UTF-8.
 func appendUnescaped(dst, text []byte) []byte {
 	for {
 		i := bytes.IndexByte(text, '\\')
@@ -103,6 +104,8 @@ func appendUnescaped(dst, text []byte) []byte {
 			dst, text = append(dst, "\u2028"...), text[6:]
 		case bytes.HasPrefix(text, []byte(`\u2029`)):
 			dst, text = append(dst, "\u2029"...), text[6:]
+		case bytes.HasPrefix(text, []byte(`\ufffd`)):
+			dst, text = append(dst, "\uFFFD"...), text[6:]
 		default:
 			// A backslash and what it escapes: not the start of another escape.
 			dst, text = append(dst, text[:2]...), text[2:]
