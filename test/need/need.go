@@ -14,7 +14,6 @@
 package need
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,13 +41,13 @@ const minNode = 20
 // Chromium returns the path of a Chromium or Chrome, or skips or fails t.
 func Chromium(t testing.TB) string {
 	t.Helper()
-	return part(t, ChromiumEnv, func() (string, error) {
+	return part(t, ChromiumEnv, func() (path, missing string) {
 		for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 			if path, err := exec.LookPath(name); err == nil {
-				return path, nil
+				return path, ""
 			}
 		}
-		return "", errors.New("Chromium: not on the PATH")
+		return "", "Chromium: not on the PATH"
 	})
 }
 
@@ -56,21 +55,21 @@ func Chromium(t testing.TB) string {
 // t.
 func Node(t testing.TB) string {
 	t.Helper()
-	return part(t, NodeEnv, func() (string, error) {
+	return part(t, NodeEnv, func() (path, missing string) {
 		path, err := exec.LookPath("node")
 		if err != nil {
-			return "", errors.New("Node.js: not on the PATH")
+			return "", "Node.js: not on the PATH"
 		}
 		out, err := exec.Command(path, "--version").Output()
 		if err != nil {
-			return "", fmt.Errorf("Node.js: node --version: %w", err)
+			return "", fmt.Sprintf("Node.js: node --version: %v", err)
 		}
 		version := strings.TrimSpace(string(out))
 		major, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
 		if n, err := strconv.Atoi(major); err != nil || n < minNode {
-			return "", fmt.Errorf("Node.js %d or newer: %s is %s", minNode, path, version)
+			return "", fmt.Sprintf("Node.js %d or newer: %s is %s", minNode, path, version)
 		}
-		return path, nil
+		return path, ""
 	})
 }
 
@@ -79,12 +78,12 @@ func Node(t testing.TB) string {
 // module find the packages by themselves, for the folder lies above them.
 func NodeModules(t testing.TB) string {
 	t.Helper()
-	return part(t, NodeModulesEnv, func() (string, error) {
+	return part(t, NodeModulesEnv, func() (path, missing string) {
 		dir := filepath.Join(Dir(), "node_modules")
 		if _, err := os.Stat(filepath.Join(dir, ".package-lock.json")); err != nil {
-			return "", errors.New("npm packages for the interop tests: test/node_modules is not there")
+			return "", "npm packages for the interop tests: test/node_modules is not there"
 		}
-		return dir, nil
+		return dir, ""
 	})
 }
 
@@ -104,7 +103,7 @@ func Dir() string {
 
 // part returns the path that the variable env names or, if it is not set, the
 // one that look finds.
-func part(t testing.TB, env string, look func() (string, error)) string {
+func part(t testing.TB, env string, look func() (path, missing string)) string {
 	t.Helper()
 	path, missing := find(os.Getenv(env), look)
 	if missing == "" {
@@ -118,7 +117,7 @@ func part(t testing.TB, env string, look func() (string, error)) string {
 }
 
 // find returns a path, or what is missing and why.
-func find(value string, look func() (string, error)) (path, missing string) {
+func find(value string, look func() (path, missing string)) (path, missing string) {
 	if why, ok := strings.CutPrefix(value, "missing: "); ok {
 		return "", why
 	}
@@ -128,9 +127,5 @@ func find(value string, look func() (string, error)) (path, missing string) {
 		}
 		return value, ""
 	}
-	path, err := look()
-	if err != nil {
-		return "", err.Error()
-	}
-	return path, ""
+	return look()
 }
