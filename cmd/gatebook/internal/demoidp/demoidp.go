@@ -237,6 +237,7 @@ func (p *Provider) routes() http.Handler {
 	mux.HandleFunc("GET /consent", p.consentPage)
 	mux.Handle("POST /consent", own.Handler(http.HandlerFunc(p.consentForm)))
 	mux.HandleFunc("GET /signed-out", p.signedOutPage)
+	mux.HandleFunc("GET /icon.svg", p.icon)
 	mux.HandleFunc("GET /avatar/{file}", p.avatar)
 	return mux
 }

@@ -219,18 +219,22 @@ func appOf(req *authRequest) string {
 }
 
 func sharedOf(req *authRequest) []share {
-	shared := []share{{"A lasting name for this account", req.person.Subject}}
+	var shared []share
 	if slices.Contains(req.Scopes, oidc.ScopeProfile) {
 		shared = append(shared, share{"Name and picture", req.person.Name})
 	}
 	if slices.Contains(req.Scopes, oidc.ScopeEmail) {
 		shared = append(shared, share{"E-mail address", req.person.Email})
 	}
-	slices.Reverse(shared)
-	return shared
+	return append(shared, share{"Account id", req.person.Subject})
 }
 
 func avatarPath(person *Person) string { return "/avatar/" + person.Subject + ".svg" }
+
+func (p *Provider) icon(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "max-age=3600")
+	http.ServeFileFS(w, r, files, "pages/icon.svg")
+}
 
 // avatar draws a person's picture: initials on a disc whose hue follows from
 // the subject. Pages on other origins may show it.
@@ -249,8 +253,8 @@ func (p *Provider) avatar(w http.ResponseWriter, r *http.Request) {
 	sum.Write([]byte(person.Subject))
 	hue := sum.Sum32() % 360
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96" role="img" aria-label="%s">`+
-		`<defs><linearGradient id="g" x2="1" y2="1"><stop stop-color="hsl(%d,62%%,52%%)"/>`+
-		`<stop offset="1" stop-color="hsl(%d,68%%,34%%)"/></linearGradient></defs>`+
+		`<defs><linearGradient id="g" x2="1" y2="1"><stop stop-color="hsl(%d,62%%,44%%)"/>`+
+		`<stop offset="1" stop-color="hsl(%d,68%%,28%%)"/></linearGradient></defs>`+
 		`<circle cx="48" cy="48" r="48" fill="url(#g)"/>`+
 		`<text x="48" y="49" fill="#fff" font-family="system-ui,sans-serif" font-size="36" font-weight="600" `+
 		`text-anchor="middle" dominant-baseline="central">%s</text></svg>`,
