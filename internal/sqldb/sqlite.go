@@ -27,12 +27,18 @@ var SQLite = Dialect{
 func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	var synchronous, foreignKeys int
 	var journal string
-	err := conn.QueryRowContext(ctx, `SELECT
-		(SELECT synchronous FROM pragma_synchronous),
-		(SELECT foreign_keys FROM pragma_foreign_keys),
-		(SELECT journal_mode FROM pragma_journal_mode)`).Scan(&synchronous, &foreignKeys, &journal)
-	if err != nil {
-		return err
+	// Three statements cost a third of one that joins the pragma functions.
+	for _, p := range []struct {
+		query string
+		value any
+	}{
+		{"PRAGMA synchronous", &synchronous},
+		{"PRAGMA foreign_keys", &foreignKeys},
+		{"PRAGMA journal_mode", &journal},
+	} {
+		if err := conn.QueryRowContext(ctx, p.query).Scan(p.value); err != nil {
+			return err
+		}
 	}
 	switch {
 	case synchronous < 2: // FULL; EXTRA is 3

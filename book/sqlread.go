@@ -1,0 +1,220 @@
+package book
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook/record"
+)
+
+// Read implements [Store]. Whatever s asks for, the database goes along an
+// index that is ordered by seq and stops at the limit.
+func (s *SQL) Read(ctx context.Context, sel Selection) ([]Entry, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	var q selectQuery
+	var err error
+	if q.types, err = s.exactTypes(ctx, sel); err != nil {
+		return nil, err
+	}
+	if len(sel.Types) > 0 && len(q.types) == 0 {
+		return nil, nil
+	}
+	if q.after, q.before, err = s.bounds(ctx, sel); err != nil {
+		return nil, err
+	}
+	query, args := q.build(sel)
+	rows, err := s.db.SQL().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, s.db.Classify(err)
+	}
+	entries, err := scanEntries(rows)
+	return entries, s.db.Classify(err)
+}
+
+// exactTypes returns the types that sel asks for, with prefixes replaced by the
+// types of the log that have them: a range of types is not in order of seq, but
+// a few single ones can be merged. It jumps from type to type along the index.
+func (s *SQL) exactTypes(ctx context.Context, sel Selection) ([]string, error) {
+	exact := map[string]bool{}
+	for _, t := range sel.Types {
+		if !strings.HasSuffix(t, ".") {
+			exact[t] = true
+			continue
+		}
+		end := t[:len(t)-1] + "/" // the byte after the dot
+		rows, err := s.db.SQL().QueryContext(ctx, `WITH RECURSIVE t(type) AS (
+				SELECT (SELECT MIN(type) FROM gatebook_log WHERE type >= ? AND type < ?)
+				UNION ALL
+				SELECT (SELECT MIN(type) FROM gatebook_log WHERE type > t.type AND type < ?) FROM t WHERE t.type IS NOT NULL
+			) SELECT type FROM t WHERE type IS NOT NULL`, t, end, end)
+		if err != nil {
+			return nil, s.db.Classify(err)
+		}
+		for rows.Next() {
+			var found string
+			if err = rows.Scan(&found); err != nil {
+				break
+			}
+			exact[found] = true
+		}
+		rows.Close()
+		if err == nil {
+			err = rows.Err()
+		}
+		if err != nil {
+			return nil, s.db.Classify(err)
+		}
+	}
+	out := make([]string, 0, len(exact))
+	for t := range exact {
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// bounds returns the exclusive bounds of seq, 0 for none, with times turned into
+// numbers: recorded_at never decreases, so a range of time is one of seq.
+func (s *SQL) bounds(ctx context.Context, sel Selection) (after, before int64, err error) {
+	after, before = sel.After, sel.Before
+	first := func(t time.Time) (seq sql.NullInt64, err error) {
+		// Rounded up: an entry is at or after t when its millisecond is.
+		ms := t.UnixMilli()
+		if t.After(time.UnixMilli(ms)) {
+			ms++
+		}
+		err = s.db.SQL().QueryRowContext(ctx, `SELECT (SELECT seq FROM gatebook_log
+			WHERE recorded_at >= ? ORDER BY recorded_at, seq LIMIT 1)`, ms).Scan(&seq)
+		return seq, s.db.Classify(err)
+	}
+	if !sel.Since.IsZero() {
+		seq, err := first(sel.Since)
+		if err != nil {
+			return 0, 0, err
+		}
+		if !seq.Valid { // all are older
+			return 0, 1, nil
+		}
+		after = max(after, seq.Int64-1)
+	}
+	if !sel.Until.IsZero() {
+		seq, err := first(sel.Until)
+		if err != nil {
+			return 0, 0, err
+		}
+		if seq.Valid && (before == 0 || seq.Int64 < before) {
+			before = seq.Int64
+		}
+	}
+	return after, before, nil
+}
+
+// selectQuery builds the statement of [SQL.Read].
+type selectQuery struct {
+	types         []string
+	after, before int64
+	text          strings.Builder
+	args          []any
+}
+
+func (q *selectQuery) add(text string, args ...any) {
+	q.text.WriteString(text)
+	q.args = append(q.args, args...)
+}
+
+func (q *selectQuery) build(sel Selection) (string, []any) {
+	direction := ""
+	if sel.Reverse {
+		direction = " DESC"
+	}
+	q.add("SELECT l.seq, l.recorded_at, l.header, b.class, b.subject, b.bytes FROM (")
+	switch {
+	case len(sel.Terms) > 0:
+		q.byTerm(sel)
+	case len(q.types) > 0:
+		// Each part is in order of seq along its index, so they are merged
+		// without sorting.
+		for i, t := range q.types {
+			if i > 0 {
+				q.add(" UNION ALL ")
+			}
+			q.byLog(sel, " AND l.type = ?", t)
+		}
+	case sel.Outcome != "" && sel.Outcome != record.Success:
+		// Its index has only what failed: the second condition says so.
+		q.byLog(sel, " AND l.outcome <> 'success'")
+	default:
+		q.byLog(sel, "")
+	}
+	q.add(" ORDER BY seq"+direction+" LIMIT ?", sel.Limit)
+	q.add(") AS l LEFT JOIN gatebook_blocks AS b ON b.seq = l.seq ORDER BY l.seq" + direction + ", b.position")
+	return q.text.String(), q.args
+}
+
+// byTerm goes along the first term's rows, and asks for the others' and the
+// log's by key.
+func (q *selectQuery) byTerm(sel Selection) {
+	first := sel.Terms[0]
+	q.add("SELECT s.seq, l.recorded_at, l.header FROM gatebook_search AS s CROSS JOIN gatebook_log AS l ON l.seq = s.seq"+
+		" WHERE s.kind = ? AND s.token = ?", first.Kind, first.Token[:])
+	q.bound("s.seq")
+	for _, t := range sel.Terms[1:] {
+		q.add(" AND EXISTS (SELECT 1 FROM gatebook_search AS o WHERE o.kind = ? AND o.token = ? AND o.seq = s.seq)", t.Kind, t.Token[:])
+	}
+	if len(q.types) > 0 {
+		q.add(" AND l.type IN (" + tuples(len(q.types), "?") + ")")
+		for _, t := range q.types {
+			q.args = append(q.args, t)
+		}
+	}
+	q.outcome(sel)
+}
+
+func (q *selectQuery) byLog(sel Selection, condition string, args ...any) {
+	q.add("SELECT l.seq AS seq, l.recorded_at, l.header FROM gatebook_log AS l WHERE 1"+condition, args...)
+	q.bound("l.seq")
+	q.outcome(sel)
+}
+
+func (q *selectQuery) bound(column string) {
+	q.add(" AND "+column+" > ?", q.after)
+	if q.before > 0 {
+		q.add(" AND "+column+" < ?", q.before)
+	}
+}
+
+func (q *selectQuery) outcome(sel Selection) {
+	if sel.Outcome != "" {
+		q.add(" AND l.outcome = ?", sel.Outcome)
+	}
+}
+
+func scanEntries(rows *sql.Rows) ([]Entry, error) {
+	defer rows.Close()
+	var out []Entry
+	for rows.Next() {
+		var seq, recordedAt int64
+		var header, subject, bytes []byte
+		var class sql.NullString
+		if err := rows.Scan(&seq, &recordedAt, &header, &class, &subject, &bytes); err != nil {
+			return nil, err
+		}
+		if len(out) == 0 || out[len(out)-1].Seq != seq {
+			h, _ := record.ParseHeader(header)
+			out = append(out, Entry{Seq: seq, RecordedAt: time.UnixMilli(recordedAt).UTC(), Header: h, Raw: header})
+		}
+		if class.Valid {
+			b := record.Block{Class: class.String, Bytes: bytes}
+			if copy(b.Subject[:], subject) != len(subject) {
+				return nil, fmt.Errorf("entry %d: a subject key is too long", seq)
+			}
+			e := &out[len(out)-1]
+			e.Blocks = append(e.Blocks, b)
+		}
+	}
+	return out, rows.Err()
+}
