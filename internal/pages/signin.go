@@ -76,17 +76,21 @@ type signInPage struct {
 
 // block is a provider as the template needs it.
 type block struct {
-	ID, Name    string
-	OAuth       bool // of type oauth or oidc
-	Email       bool
-	WebAuthn    bool   // if none of the three, of type credentials
-	Action      string // where the form is posted to
-	Rule        bool   // a separator comes before it
-	Focus       bool   // the first e-mail input gets the focus
-	Fields      []Field
-	Mark        template.HTML // a known provider's own mark
-	Monogram    string        // else its first letter
-	Brand, Text string        // colours of the monogram, both or none
+	ID, Name string
+	OAuth    bool // of type oauth or oidc
+	Email    bool
+	WebAuthn bool   // if none of the three, of type credentials
+	Action   string // where the form is posted to
+	Rule     bool   // a separator comes before it
+	Focus    bool   // the first e-mail input gets the focus
+	Inputs   []input
+	Mark     template.HTML
+}
+
+// input is a field as the template needs it.
+type input struct {
+	ID    string
+	Field Field
 }
 
 // SignIn writes the sign-in page. Its status is 200.
@@ -122,7 +126,7 @@ func newBlock(p Provider) (block, bool) {
 	switch p.Type {
 	case "oauth", "oidc":
 		b.OAuth = true
-		b.setMark(p.Brand, p.Text)
+		b.Mark = mark(p)
 	case "email":
 		b.Email = true
 	case "credentials", "webauthn":
@@ -131,9 +135,9 @@ func newBlock(p Provider) (block, bool) {
 		}
 		b.WebAuthn = p.Type == "webauthn"
 		b.Action = p.CallbackURL
-		b.Fields = make([]Field, len(p.Fields))
+		b.Inputs = make([]input, len(p.Fields))
 		for i, f := range p.Fields {
-			b.Fields[i] = f.withDefaults()
+			b.Inputs[i] = input{ID: inputID(f.Name, p.ID), Field: f.withDefaults()}
 		}
 	default:
 		return block{}, false
@@ -141,20 +145,8 @@ func newBlock(p Provider) (block, bool) {
 	return b, true
 }
 
-func (b *block) setMark(brand, text string) {
-	if mark, ok := marks[b.ID]; ok {
-		b.Mark = mark
-		return
-	}
-	b.Monogram = monogram(b.Name)
-	c, ok := parseColor(brand)
-	if !ok {
-		return
-	}
-	b.Brand, b.Text = brand, text
-	if _, ok := parseColor(text); !ok {
-		b.Text = c.readable()
-	}
+func inputID(field, provider string) string {
+	return "input-" + field + "-for-" + provider + "-provider"
 }
 
 func (f Field) withDefaults() Field {
@@ -175,18 +167,8 @@ func (f Field) withDefaults() Field {
 	return f
 }
 
-// monogram returns the first letter or digit of name, in upper case.
-func monogram(name string) string {
-	for _, r := range name {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return string(unicode.ToUpper(r))
-		}
-	}
-	return "•"
-}
-
-// signInMessage returns the text for an error code, none for none. The codes, and which of
-// them share a text, are those of Auth.js v5.
+// signInMessage returns the text for an error code, and none for none. The
+// codes, and which of them share a text, are those of Auth.js v5.
 func signInMessage(code string) string {
 	switch code {
 	case "":
@@ -203,6 +185,38 @@ func signInMessage(code string) string {
 		return "Please sign in to access this page."
 	}
 	return "Unable to sign in."
+}
+
+// mark returns the drawing beside a provider's name: its own mark where we have
+// it, else its first letter.
+//
+// It is HTML without further escaping: the letter is a letter, a digit or a
+// bullet, and the colours have been parsed.
+func mark(p Provider) template.HTML {
+	if m, ok := marks[p.ID]; ok {
+		return m
+	}
+	tile, text := `fill="currentColor" fill-opacity=".1"`, "currentColor"
+	if brand, ok := parseColor(p.Brand); ok {
+		// The faint line keeps a tile visible on a page of the same colour.
+		tile, text = `fill="`+p.Brand+`" stroke="currentColor" stroke-opacity=".15"`, p.Text
+		if _, ok := parseColor(text); !ok {
+			text = brand.readable()
+		}
+	}
+	return template.HTML(`<svg class="mark monogram" viewBox="0 0 24 24" aria-hidden="true">` +
+		`<rect x=".5" y=".5" width="23" height="23" rx="6" ` + tile + `/>` +
+		`<text x="12" y="16.7" fill="` + text + `">` + monogram(p.Name) + `</text></svg>`)
+}
+
+// monogram returns the first letter or digit of name, in upper case.
+func monogram(name string) string {
+	for _, r := range name {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return string(unicode.ToUpper(r))
+		}
+	}
+	return "•"
 }
 
 // marks are the marks of providers by id. They are drawn in the page because a
