@@ -76,8 +76,8 @@ func Origin(rawURL string) (string, error) {
 
 // ParseBase returns the origin and the path of the URL an application is reached
 // at. The path is percent-encoded and has no slash at its end; it is empty for
-// the root. Besides what Origin refuses, a query, a fragment and a path with
-// empty or dot segments are errors, which match ErrURL.
+// the root. Besides what Origin refuses, a query, a fragment and a path with a
+// backslash or with empty or dot segments are errors, which match ErrURL.
 func ParseBase(rawURL string) (origin, path string, err error) {
 	if origin, err = Origin(rawURL); err != nil {
 		return "", "", err
@@ -95,11 +95,11 @@ func ParseBase(rawURL string) (origin, path string, err error) {
 	}
 	for _, segment := range strings.Split(path[1:], "/") {
 		// Browsers take %2e for a dot.
-		switch strings.ReplaceAll(strings.ToLower(segment), "%2e", ".") {
-		case "", ".", "..":
+		segment = strings.ReplaceAll(strings.ToLower(segment), "%2e", ".")
+		if segment == "" || segment == "." || segment == ".." {
 			return "", "", fmt.Errorf("%w: its path has an empty or dot segment", ErrURL)
 		}
-		if strings.Contains(segment, `\`) {
+		if strings.Contains(segment, "%5c") {
 			return "", "", fmt.Errorf("%w: its path has a backslash", ErrURL)
 		}
 	}
