@@ -9,27 +9,17 @@
 #	make fuzz    fuzz every target; FUZZTIME=10s each, RUN=pattern selects
 #	make clean   remove what these targets built in this folder
 
-SHELL := /bin/bash
+RUN ?=
+FUZZTIME ?= 10s
+export RUN FUZZTIME
 
 .PHONY: run test lint bench soak fuzz clean
 
 run:
 	@scripts/run.sh $(ARGS)
 
-test:
-	@scripts/test.sh
-
-lint:
-	@scripts/lint.sh
-
-bench:
-	@RUN='$(RUN)' scripts/bench.sh
-
-soak:
-	@RUN='$(RUN)' scripts/soak.sh
-
-fuzz:
-	@RUN='$(RUN)' FUZZTIME='$(or $(FUZZTIME),10s)' scripts/fuzz.sh
+test lint bench soak fuzz:
+	@scripts/$@.sh
 
 clean:
 	rm -rf bin coverage test/node_modules scripts/node/node_modules

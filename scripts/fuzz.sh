@@ -3,9 +3,11 @@
 source "$(dirname "$0")/lib.sh"
 
 status=0
-go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' work | while read -r pkg; do
-	for target in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' | grep -E "${RUN:-.}" || true); do
+for pkg in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' work); do
+	targets=$(go test -list '^Fuzz' "$pkg") || { printf '%s\n' "$targets" && status=1; }
+	for target in $(grep '^Fuzz' <<<"$targets" | grep -E -e "${RUN:-.}" || true); do
 		say "$pkg $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}" "$pkg"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}" "$pkg" || status=1
 	done
 done
+exit "$status"
