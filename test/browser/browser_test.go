@@ -20,7 +20,8 @@ const page = `<!DOCTYPE html><html lang="en"><meta charset="utf-8">
 <title>Page</title><h1>Hello</h1>
 <form method="post"><input name="name"><button>Send</button></form>
 <p id="script">no script</p>
-<script>document.getElementById("script").textContent = innerWidth + " wide"</script>`
+<script>document.getElementById("script").textContent =
+innerWidth + " wide, " + (navigator.maxTouchPoints ? "touch" : "mouse")</script>`
 
 func serve(t *testing.T, html string) string {
 	t.Helper()
@@ -58,8 +59,8 @@ func TestSizes(t *testing.T) {
 		text   string
 		pixels [2]int
 	}{
-		{"phone", browser.Phone, "390 wide", [2]int{780, 1688}},
-		{"desktop", browser.Desktop, "1280 wide", [2]int{1280, 800}},
+		{"phone", browser.Phone, "390 wide, touch", [2]int{780, 1688}},
+		{"desktop", browser.Desktop, "1280 wide, mouse", [2]int{1280, 800}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
