@@ -1,0 +1,132 @@
+// Package catalog knows sign-in providers by name: their endpoints, scopes,
+// profile fields and where they stray from the standards, as data over the
+// engine of package provider/oauth.
+//
+//	github, err := catalog.GitHub(catalog.Client{ID: id, Secret: secret})
+//
+// With AUTH_GITHUB_ID and AUTH_GITHUB_SECRET in the environment,
+// catalog.GitHub(catalog.Client{}) is enough. [New] finds a provider by its id,
+// for programs that read ids from a configuration. A provider that is not here
+// is made with oauth.New.
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/provider/oauth"
+)
+
+// Client is our registration at a provider, and what may differ from one
+// registration to the next. The zero Client takes everything from the
+// environment and the provider's defaults.
+type Client struct {
+	// ID and Secret are what the provider gave at registration. If empty, the
+	// variables AUTH_<PROVIDER>_ID and AUTH_<PROVIDER>_SECRET, such as
+	// AUTH_GITHUB_ID (oauth.EnvName).
+	ID     string
+	Secret gatebook.Secret
+	// ProviderID takes the place of the provider's id in routes, accounts and
+	// variables, for a second registration at the same provider.
+	ProviderID string
+	// Issuer is for an instance of the provider with an address of its own, such
+	// as https://github.example.com/login/oauth for GitHub Enterprise Server. If
+	// empty, the variable AUTH_<PROVIDER>_ISSUER, else the public instance.
+	Issuer string
+	// Scopes takes the place of the provider's default scopes.
+	Scopes []string
+	// Params are further parameters of the authorization request, such as
+	// prompt.
+	Params []gatebook.Param
+	// LinkByVerifiedEmail links an account to the user who has its verified
+	// address; see oauth.Config before you set it.
+	LinkByVerifiedEmail bool
+	// HTTP makes the requests to the provider. If nil, oauth.Config's default.
+	HTTP *http.Client
+}
+
+// entry is what is known of a provider. URLs are templates: {issuer} stands for
+// the issuer, {base} for it without issuerPath, {api} for what apiBase makes of
+// that.
+type entry struct {
+	id, name, brand string
+	typ             string
+	issuer          string
+	issuerAliases   []string
+	// issuerPath is what the issuer adds to the instance's address.
+	issuerPath string
+	apiBase    func(base string) string
+
+	authURL, tokenURL, userinfoURL string
+	auth                           oauth.ClientAuth
+	scopes                         []string
+	params                         []gatebook.Param
+	profile                        oauth.Profile
+	enrich                         func(api string) enrich
+}
+
+type enrich = func(ctx context.Context, fetch oauth.Fetch, profile *gatebook.Claims) error
+
+// entries are sorted by id.
+var entries = []entry{github, google}
+
+// IDs returns the ids that [New] knows, sorted.
+func IDs() []string {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.id
+	}
+	return ids
+}
+
+// New returns the provider called id, one of [IDs], with the registration c. It
+// uses no network. What is wrong with c is said in the error.
+func New(id string, c Client) (*oauth.Provider, error) {
+	i := slices.IndexFunc(entries, func(e entry) bool { return e.id == id })
+	if i < 0 {
+		return nil, fmt.Errorf("catalog: there is no provider %q", id)
+	}
+	return entries[i].provider(c)
+}
+
+func (e entry) provider(c Client) (*oauth.Provider, error) {
+	id := first(c.ProviderID, e.id)
+	issuer := strings.TrimSuffix(first(c.Issuer, os.Getenv(oauth.EnvName(id, "ISSUER")), e.issuer), "/")
+	base := strings.TrimSuffix(issuer, e.issuerPath)
+	api := base
+	if e.apiBase != nil {
+		api = e.apiBase(base)
+	}
+	fill := strings.NewReplacer("{issuer}", issuer, "{base}", base, "{api}", api).Replace
+	config := oauth.Config{
+		ID: id, Name: e.name, BrandColor: e.brand, Type: e.typ,
+		Issuer: issuer, IssuerAliases: e.issuerAliases,
+		AuthURL: fill(e.authURL), TokenURL: fill(e.tokenURL), UserinfoURL: fill(e.userinfoURL),
+		ClientID: c.ID, ClientSecret: c.Secret, ClientAuth: e.auth,
+		Scopes: e.scopes, AuthParams: slices.Concat(e.params, c.Params),
+		Profile:             e.profile,
+		LinkByVerifiedEmail: c.LinkByVerifiedEmail,
+		Client:              c.HTTP,
+	}
+	if c.Scopes != nil {
+		config.Scopes = c.Scopes
+	}
+	if e.enrich != nil {
+		config.Enrich = e.enrich(api)
+	}
+	return oauth.New(config)
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
