@@ -94,6 +94,9 @@ type Query struct {
 	Verification string
 	// Check asks whether this digest was used up by [UseCheck].
 	Check [32]byte
+	// Tx, when not nil, is the application's own transaction on the same
+	// database; the questions are asked inside it.
+	Tx *sql.Tx
 }
 
 // AccountKey names an account at a provider.

@@ -70,6 +70,14 @@ func (c Claims) Len() int { return c.o.Len() }
 // Clone returns a copy that shares nothing with c.
 func (c Claims) Clone() Claims { return Claims{c.o.Clone()} }
 
+func (c *Claims) clone() *Claims {
+	if c == nil {
+		return nil
+	}
+	d := c.Clone()
+	return &d
+}
+
 // MarshalJSON returns the object with its members in order.
 func (c Claims) MarshalJSON() ([]byte, error) { return c.o.Append(nil), nil }
 

@@ -107,6 +107,14 @@ type StoredSession struct {
 	Provider string
 }
 
+func (s *StoredSession) clone() *StoredSession {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
 // VerificationToken is a magic link's row.
 type VerificationToken struct {
 	// Identifier is the normalised address the link was sent to.

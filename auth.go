@@ -1,0 +1,241 @@
+package gatebook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/internal/csrf"
+	"github.com/gatebook/gatebook/internal/jwe"
+	"github.com/gatebook/gatebook/internal/pages"
+	"github.com/gatebook/gatebook/internal/redirect"
+)
+
+// Auth signs people in and records it. It is an [http.Handler] for the routes
+// under the base path, and middleware for the rest of the application. All
+// methods may be called concurrently.
+type Auth struct {
+	cfg       Config
+	origin    string // of Config.URL, or empty
+	base      string // "/auth"; "" when mounted at the root
+	trustHost bool
+	proxies   []netip.Prefix
+	log       *slog.Logger
+	now       func() time.Time
+
+	providers map[string]Provider
+	adapter   Adapter
+	book      *book.Book
+	identity  atomic.Pointer[book.Identity]
+
+	codecs map[string]*jwe.Codec // by salt: cookie names and "encodedState"
+	csrf   *csrf.Signer
+	pages  *pages.Pages
+
+	handlers *dispatcher
+	counts   *counts
+
+	running  atomic.Int32
+	waiting  atomic.Int64 // since when entries wait for a Run, in Unix ms; 0 for not
+	warnOnce sync.Once
+}
+
+// New returns an Auth for cfg. It starts nothing and dials nothing; its errors
+// name the field that is wrong.
+func New(cfg Config) (*Auth, error) {
+	cfg.Secrets = slices.Clone(cfg.Secrets)
+	cfg.Providers = slices.Clone(cfg.Providers)
+	cfg.TrustedProxies = slices.Clone(cfg.TrustedProxies)
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	a := &Auth{
+		cfg: cfg, base: cfg.BasePath, trustHost: cfg.TrustHost, proxies: cfg.TrustedProxies,
+		log: cfg.Logger, now: cfg.Now, adapter: cfg.Adapter, book: cfg.Book,
+		providers: make(map[string]Provider, len(cfg.Providers)),
+	}
+	if a.adapter != nil {
+		a.book = a.adapter.Book()
+	}
+	if cfg.URL != "" {
+		a.origin, _, _ = redirect.ParseBase(cfg.URL)
+	}
+	for _, p := range cfg.Providers {
+		a.providers[p.Info().ID] = p
+	}
+	secrets := make([]string, len(cfg.Secrets))
+	for i, s := range cfg.Secrets {
+		secrets[i] = string(s)
+		if len(s) < 32 {
+			a.log.Warn("secret is short: use at least 32 random characters, `gatebook secret` makes them", "secret", i)
+		}
+	}
+	a.csrf = csrf.New(strings.Join(secrets, ","))
+	a.codecs = map[string]*jwe.Codec{}
+	salts := []string{stateSalt}
+	for _, name := range []string{sessionCookie, stateCookie, pkceCookie, nonceCookie} {
+		salts = append(salts, name, "__Secure-"+name)
+	}
+	for _, salt := range salts {
+		c, err := jwe.New(secrets, salt)
+		if err != nil {
+			return nil, fmt.Errorf("gatebook: Config.Secrets: %w", err)
+		}
+		a.codecs[salt] = c
+	}
+	var err error
+	t := cfg.Theme
+	if a.pages, err = pages.New(pages.Theme{ColorScheme: t.ColorScheme, BrandColor: t.BrandColor, ButtonText: t.ButtonText, Logo: t.Logo}); err != nil {
+		return nil, fmt.Errorf("gatebook: Config.Theme: %w", err)
+	}
+	a.handlers = newDispatcher(cfg.Events, a.log, a.now)
+	a.handlers.record = a.recordHandlers
+	a.counts = newCounts(a.now())
+	return a, nil
+}
+
+// Book returns the book in which this Auth records.
+func (a *Auth) Book() *book.Book { return a.book }
+
+// Run numbers the entries of the book, records counts of sessions, and cleans
+// up what has expired, until ctx ends; then it returns nil. Of several servers
+// on one database each calls Run, and one at a time does the numbering. Errors
+// of the database are logged and tried again.
+func (a *Auth) Run(ctx context.Context) error {
+	a.running.Add(1)
+	defer a.running.Add(-1)
+	a.waiting.Store(0)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { a.housekeep(ctx) })
+	if err := a.book.Run(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("gatebook: run the book: %w", err)
+	}
+	return nil
+}
+
+// housekeep writes the counts of sessions and sweeps expired rows.
+func (a *Auth) housekeep(ctx context.Context) {
+	tick := time.NewTicker(countTick)
+	defer tick.Stop()
+	sweep := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		a.flushCounts(ctx, false)
+		if sweep++; a.adapter != nil && sweep%sweepEvery == 0 {
+			if _, err := a.adapter.Sweep(ctx, a.now()); err != nil && ctx.Err() == nil {
+				a.log.Error("delete expired tokens", "error.type", errorType(err), "error", err.Error())
+			}
+		}
+	}
+}
+
+// Close waits for detached handlers, writes the counts that are left and numbers
+// the entries that wait, for as long as ctx allows. Call it when the server
+// takes no more requests and Run has returned. Closing twice is harmless.
+func (a *Auth) Close(ctx context.Context) error {
+	err := a.handlers.drain(ctx)
+	a.flushCounts(ctx, true)
+	return errors.Join(err, a.book.Drain(ctx))
+}
+
+// commit carries out act so that it outlives the visitor's hang-up, and finds
+// out what became of it when the connection was lost meanwhile.
+func (a *Auth) commit(ctx context.Context, act *Act) error {
+	if ctx.Value(inTxKey{}) != nil {
+		return errInTx
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBudget)
+	defer cancel()
+	var err error
+	if a.adapter != nil {
+		err = a.adapter.Commit(ctx, act)
+	} else if len(act.Writes) > 0 {
+		return errors.New("gatebook: writes without an adapter")
+	} else {
+		err = a.book.Append(ctx, act.Entries...)
+	}
+	if errors.Is(err, ErrCommitUnknown) || errors.Is(err, book.ErrCommitUnknown) {
+		err = a.resolve(ctx, act, err)
+	}
+	if err != nil || act.Tx != nil {
+		return err
+	}
+	a.book.Wake()
+	a.remind()
+	return nil
+}
+
+const commitBudget = 10 * time.Second
+
+// resolve looks the entries of an act up by their ids after its commit's
+// outcome was lost. Finding them proves that it happened; not finding them
+// proves nothing, for it may still be under way.
+func (a *Auth) resolve(ctx context.Context, act *Act, lost error) error {
+	if len(act.Entries) == 0 {
+		return lost
+	}
+	ids := make([]string, len(act.Entries))
+	for i, e := range act.Entries {
+		ids[i] = e.ID
+	}
+	wait := 10 * time.Millisecond
+	for {
+		found, err := a.book.Recorded(ctx, ids...)
+		if err == nil && found {
+			a.log.Warn("connection lost at commit; the entries are there, so it happened", "entries", len(ids))
+			return nil
+		}
+		if err == nil {
+			return lost
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return lost
+		case <-timer.C:
+		}
+		wait = min(2*wait, time.Second)
+	}
+}
+
+// remind logs once when entries have waited for ten seconds and nobody has
+// called Run.
+func (a *Auth) remind() {
+	if a.running.Load() > 0 {
+		return
+	}
+	now := a.now().UnixMilli()
+	if a.waiting.CompareAndSwap(0, now) || now-a.waiting.Load() < 10_000 {
+		return
+	}
+	a.warnOnce.Do(func() {
+		a.log.Warn("entries of the book wait to be numbered: start Auth.Run(ctx) in a goroutine of its own")
+	})
+}
+
+// bookIdentity returns the book's id and search key, read once.
+func (a *Auth) bookIdentity(ctx context.Context) (*book.Identity, error) {
+	if id := a.identity.Load(); id != nil {
+		return id, nil
+	}
+	id, err := a.book.Identity(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the book's identity: %w", err)
+	}
+	a.identity.Store(&id)
+	return &id, nil
+}

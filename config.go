@@ -1,0 +1,298 @@
+package gatebook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/internal/redirect"
+)
+
+// Config configures an [Auth]. Providers is required, and a secret, here or in
+// the environment. It is copied by [New].
+type Config struct {
+	// Secrets encrypt and authenticate cookies and tokens. The first is used
+	// for new ones, all for reading: to rotate, put the new one in front. Make
+	// one with `gatebook secret`. If empty, AUTH_SECRET_3, AUTH_SECRET_2,
+	// AUTH_SECRET_1 and AUTH_SECRET of the environment, those that are set.
+	Secrets []Secret
+	// URL is the address of the site as visitors know it, such as
+	// "https://app.example.com"; a path in it is the default of BasePath. When
+	// set, it decides every link, redirect and cookie, whatever the Host or
+	// X-Forwarded headers say. If empty, AUTH_URL; if that is empty too, only
+	// requests to loopback hosts are served, unless TrustHost is set.
+	URL string
+	// BasePath is the path under which the handler is mounted. If empty, the
+	// path of URL, and "/auth" when it has none.
+	BasePath string
+	// TrustHost serves any host that a request names. Only safe behind a proxy
+	// that checks the Host header: whoever chooses it chooses where magic links
+	// point. AUTH_TRUST_HOST sets it too.
+	TrustHost bool
+	// TrustedProxies lists the networks of our own proxies. Only their
+	// X-Forwarded-For, -Host and -Proto headers are looked at.
+	TrustedProxies []netip.Prefix
+
+	// Providers are the ways to sign in, in the order in which they are shown.
+	Providers []Provider
+	// Adapter keeps users, accounts and sessions. Without one, people are whoever
+	// their provider says, sessions are tokens, and Book is required.
+	Adapter Adapter
+	// Book is where events are recorded when there is no adapter.
+	Book *book.Book
+
+	Session   SessionConfig
+	Callbacks Callbacks
+	// Events are called after the change they tell of is committed.
+	Events Events
+	// InTx are called inside the transaction; they can undo it.
+	InTx InTx
+
+	Pages Pages
+	Theme Theme
+
+	// Logger gets one line for each thing an operator should know. If nil,
+	// slog.Default.
+	Logger *slog.Logger
+	// Now returns the current time. If nil, time.Now.
+	Now func() time.Time
+}
+
+// SessionConfig configures sessions.
+type SessionConfig struct {
+	// Strategy is StrategyJWT or StrategyDatabase. If empty, database with an
+	// adapter and jwt without.
+	Strategy string
+	// MaxAge is how long a session lasts without being used. If zero, 30 days.
+	MaxAge time.Duration
+	// UpdateAge is how old a database session gets before its expiry is moved.
+	// If zero, one day; negative moves it at every use.
+	UpdateAge time.Duration
+	// TokenMaxAge is how long a session token is valid. If zero, MaxAge.
+	TokenMaxAge time.Duration
+}
+
+// Callbacks let the application take part in a decision. They run outside any
+// transaction; the request waits for them.
+type Callbacks struct {
+	// SignIn may refuse a sign-in: nil allows, [Deny] and [RedirectTo] refuse,
+	// any other error refuses too and is recorded as internal. It is called when
+	// a magic link is asked for and when somebody has proved who they are.
+	SignIn func(context.Context, *SignInAttempt) error
+	// Redirect says where to go for the callback URL url, which a visitor chose;
+	// baseURL is the site's origin. It must not return a foreign address that
+	// it does not know. If nil, addresses of the site itself are allowed and
+	// everything else leads to baseURL.
+	Redirect func(ctx context.Context, url, baseURL string) (string, error)
+	// JWT returns the claims of a session token: at sign-in, and whenever the
+	// session is read through the middleware or the session route. Returning
+	// nil ends the session. If nil, p.Token.
+	JWT func(context.Context, *JWTParams) (*Claims, error)
+	// Session returns what clients are shown of a session. If nil, p.Session:
+	// the user's name, e-mail and image, and the expiry.
+	Session func(context.Context, *SessionParams) (*Claims, error)
+}
+
+// SignInAttempt is what the signIn callback decides on.
+type SignInAttempt struct {
+	// User is the stored user when the account is known, else who the provider
+	// says it is.
+	User    *User
+	Account *Account
+	// Profile is the provider's raw profile, nil for e-mail and credentials.
+	Profile *Claims
+	// VerificationRequest is true when a magic link is asked for.
+	VerificationRequest bool
+	// Credentials is the whole submitted form, for credentials only.
+	Credentials map[string]string
+	Request     RequestInfo
+}
+
+// JWTParams is the input of the jwt callback. User, Account, Profile and
+// IsNewUser are set at sign-in only.
+type JWTParams struct {
+	Token     Claims
+	User      *User
+	Account   *Account
+	Profile   *Claims
+	IsNewUser *bool
+	// Trigger is signIn, signUp, update or empty.
+	Trigger string
+	// Update is the data that a client sent to update the session, any JSON
+	// value; do not trust it.
+	Update json.RawMessage
+}
+
+// SessionParams is the input of the session callback.
+type SessionParams struct {
+	// Session is what clients are shown by default.
+	Session Claims
+	// Token is set for token sessions, User and Stored for database sessions.
+	Token  *Claims
+	User   *User
+	Stored *StoredSession
+	// Trigger is update or empty, and Update the data that the client sent.
+	Trigger string
+	Update  json.RawMessage
+}
+
+// Pages are paths of the application's own pages; empty ones are built in.
+type Pages struct {
+	SignIn        string
+	SignOut       string
+	Error         string
+	VerifyRequest string
+	// NewUser is where new users go first.
+	NewUser string
+}
+
+// Theme changes the looks of the built-in pages.
+type Theme struct {
+	// ColorScheme is auto, light or dark. If empty, auto.
+	ColorScheme string
+	// BrandColor and ButtonText are colours, "#rrggbb".
+	BrandColor string
+	ButtonText string
+	// Logo is the address of an image.
+	Logo string
+}
+
+// refusal is what [Deny] and [RedirectTo] return.
+type refusal struct{ code, url string }
+
+func (r *refusal) Error() string { return "gatebook: sign-in refused" }
+
+// Deny returns the error with which the signIn callback refuses. The code, when
+// not empty, is shown to the visitor in the address of the error page.
+func Deny(code string) error { return &refusal{code: code} }
+
+// RedirectTo returns the error with which the signIn callback refuses and sends
+// the visitor to url, which goes through the redirect callback.
+func RedirectTo(url string) error { return &refusal{url: url} }
+
+var providerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+
+// fill sets what was left out, from the environment and the defaults, and
+// reports what is wrong, naming the field.
+func (c *Config) fill() error {
+	if len(c.Secrets) == 0 {
+		for _, name := range []string{"AUTH_SECRET_3", "AUTH_SECRET_2", "AUTH_SECRET_1", "AUTH_SECRET"} {
+			if s := os.Getenv(name); s != "" {
+				c.Secrets = append(c.Secrets, Secret(s))
+			}
+		}
+	}
+	if len(c.Secrets) == 0 || slices.Contains(c.Secrets, "") {
+		return errors.New("gatebook: Config.Secrets is missing: set it or AUTH_SECRET; `gatebook secret` makes one")
+	}
+	if c.URL == "" {
+		c.URL = os.Getenv("AUTH_URL")
+	}
+	if v := os.Getenv("AUTH_TRUST_HOST"); v != "" && v != "false" && v != "0" {
+		c.TrustHost = true
+	}
+	if c.URL != "" {
+		_, path, err := redirect.ParseBase(c.URL)
+		if err != nil {
+			return fmt.Errorf("gatebook: Config.URL %q: %w", c.URL, err)
+		}
+		if c.BasePath == "" && path != "/" {
+			c.BasePath = path
+		}
+	}
+	if c.BasePath == "" {
+		c.BasePath = "/auth"
+	}
+	if !strings.HasPrefix(c.BasePath, "/") || strings.ContainsAny(c.BasePath, "?#%\\ ") || strings.Contains(c.BasePath, "//") {
+		return fmt.Errorf("gatebook: Config.BasePath %q must be a plain path that begins with one slash, such as /auth", c.BasePath)
+	}
+	c.BasePath = strings.TrimRight(c.BasePath, "/")
+	return c.fillStores()
+}
+
+func (c *Config) fillStores() error {
+	switch {
+	case len(c.Providers) == 0:
+		return errors.New("gatebook: Config.Providers is empty: name at least one way to sign in")
+	case c.Adapter != nil && c.Book != nil:
+		return errors.New("gatebook: Config.Book is for use without an adapter; with one, its own book is used")
+	case c.Adapter == nil && c.Book == nil:
+		return errors.New("gatebook: Config.Adapter and Config.Book are both missing: events must be recorded somewhere; use an adapter, or sqlite.OpenBook")
+	}
+	s := &c.Session
+	switch s.Strategy {
+	case "":
+		s.Strategy = StrategyJWT
+		if c.Adapter != nil {
+			s.Strategy = StrategyDatabase
+		}
+	case StrategyJWT:
+	case StrategyDatabase:
+		if c.Adapter == nil {
+			return errors.New("gatebook: Config.Session.Strategy is database, which needs Config.Adapter")
+		}
+	default:
+		return fmt.Errorf("gatebook: Config.Session.Strategy %q is neither jwt nor database", s.Strategy)
+	}
+	if s.MaxAge == 0 {
+		s.MaxAge = 30 * 24 * time.Hour
+	}
+	if s.UpdateAge == 0 {
+		s.UpdateAge = 24 * time.Hour
+	}
+	if s.TokenMaxAge == 0 {
+		s.TokenMaxAge = s.MaxAge
+	}
+	if s.MaxAge < time.Second || s.TokenMaxAge < time.Second {
+		return errors.New("gatebook: Config.Session.MaxAge and TokenMaxAge must be at least a second")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c.checkProviders()
+}
+
+func (c *Config) checkProviders() error {
+	seen := map[string]bool{}
+	for i, p := range c.Providers {
+		if p == nil {
+			return fmt.Errorf("gatebook: Config.Providers[%d] is nil", i)
+		}
+		info := p.Info()
+		if !providerID.MatchString(info.ID) || info.ID == "undefined" {
+			return fmt.Errorf("gatebook: Config.Providers[%d]: id %q must be 1 to 64 letters, digits, '-' or '_'", i, info.ID)
+		}
+		if seen[info.ID] {
+			return fmt.Errorf("gatebook: Config.Providers: two have the id %q", info.ID)
+		}
+		seen[info.ID] = true
+		switch p.(type) {
+		case RedirectProvider, CredentialsProvider:
+		case EmailProvider:
+			if c.Adapter == nil {
+				return fmt.Errorf("gatebook: Config.Providers: %q sends magic links, which need Config.Adapter to keep their tokens", info.ID)
+			}
+		default:
+			return fmt.Errorf("gatebook: Config.Providers: %q (%T) is no RedirectProvider, EmailProvider or CredentialsProvider", info.ID, p)
+		}
+	}
+	for name, page := range map[string]string{"SignIn": c.Pages.SignIn, "SignOut": c.Pages.SignOut,
+		"Error": c.Pages.Error, "VerifyRequest": c.Pages.VerifyRequest, "NewUser": c.Pages.NewUser} {
+		if page != "" && (!strings.HasPrefix(page, "/") || strings.HasPrefix(page, "//")) {
+			return fmt.Errorf("gatebook: Config.Pages.%s %q must be a path of this site, beginning with one slash", name, page)
+		}
+	}
+	return nil
+}

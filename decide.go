@@ -1,0 +1,124 @@
+package gatebook
+
+import (
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook/record"
+)
+
+// attempt is what a sign-in is decided on: what the provider proved and what
+// the adapter found. Deciding changes nothing and asks nothing.
+type attempt struct {
+	method        string // TypeOAuth, TypeOIDC, TypeEmail
+	profile       User   // mapped; e-mail in lower case
+	account       Account
+	emailVerified bool
+	linkByEmail   bool
+	database      bool // the strategy
+	now           time.Time
+
+	// session is the live database session that came with the request, signedIn
+	// the user it or the session token belongs to.
+	session   *StoredSession
+	signedIn  *FoundUser
+	byAccount *FoundUser
+	byEmail   *FoundUser
+	newUserID string
+}
+
+// decision is what a sign-in comes to: a refusal, or a user with the writes and
+// the events that tell of them.
+type decision struct {
+	refused string // a reason code, or empty
+
+	user    FoundUser
+	isNew   bool
+	created bool
+	updated bool
+	linked  bool
+	// keep says that the session that came with the request goes on; ends says
+	// that it belongs to somebody else and ends.
+	keep bool
+	ends bool
+	// writes are those of user and account, in order.
+	writes []Write
+}
+
+// decide is the decision table of a sign-in. Its rows have the names of Auth.js
+// behaviour: E for magic links, O for OAuth and OpenID Connect. Where we differ:
+// an expired session counts as none, an account is linked by e-mail only when
+// the provider verified the address, and a session that somebody else's sign-in
+// replaces ends at once.
+func decide(t attempt) decision {
+	if t.method == TypeEmail {
+		return t.email()
+	}
+	return t.oauth()
+}
+
+func (t attempt) email() decision {
+	if t.byEmail == nil { // E3, E4
+		user := t.profile
+		user.EmailVerified = t.now
+		d := t.create(user)
+		d.ends = t.signedIn != nil
+		return d
+	}
+	// E1, E2: a known address, verified anew.
+	d := decision{user: *t.byEmail, updated: true}
+	d.user.User.EmailVerified = t.now
+	d.ends = t.signedIn != nil && t.signedIn.User.ID != d.user.User.ID
+	d.meet()
+	d.writes = append(d.writes, UpdateUser{User: d.user.User, Fields: []string{"emailVerified"}})
+	return d
+}
+
+func (t attempt) oauth() decision {
+	switch {
+	case t.byAccount != nil && t.signedIn != nil && t.signedIn.User.ID != t.byAccount.User.ID: // O2
+		return decision{refused: record.ReasonLinkedToOtherUser, user: *t.byAccount}
+	case t.byAccount != nil: // O1, O3
+		d := decision{user: *t.byAccount, keep: t.signedIn != nil}
+		d.meet()
+		return d
+	case t.signedIn != nil: // O4
+		d := decision{user: *t.signedIn, keep: true}
+		d.meet()
+		d.link(t.account)
+		return d
+	case t.byEmail == nil: // O5
+		d := t.create(t.profile)
+		d.link(t.account)
+		return d
+	case t.linkByEmail && t.emailVerified: // O6
+		d := decision{user: *t.byEmail}
+		d.meet()
+		d.link(t.account)
+		return d
+	}
+	return decision{refused: record.ReasonAccountNotLinked, user: *t.byEmail} // O7
+}
+
+func (t attempt) create(user User) decision {
+	user.ID = t.newUserID
+	user.Email = strings.ToLower(user.Email)
+	d := decision{user: FoundUser{User: user, Subject: record.NewKey()}, isNew: true, created: true}
+	d.writes = append(d.writes, CreateUser{User: user, Subject: d.user.Subject})
+	return d
+}
+
+// meet gives a user whom the book has not met a subject key.
+func (d *decision) meet() {
+	if d.user.Subject.IsZero() {
+		d.user.Subject = record.NewKey()
+		d.writes = append(d.writes, AddSubject{UserID: d.user.User.ID, Subject: d.user.Subject})
+	}
+}
+
+func (d *decision) link(acc Account) {
+	acc.UserID = d.user.User.ID
+	acc.Reply = Claims{}
+	d.linked = true
+	d.writes = append(d.writes, LinkAccount{Account: acc})
+}

@@ -1,0 +1,482 @@
+package gatebook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gatebook/gatebook/internal/claims"
+	"github.com/gatebook/gatebook/internal/cookie"
+	"github.com/gatebook/gatebook/internal/csrf"
+	"github.com/gatebook/gatebook/internal/redirect"
+	"github.com/gatebook/gatebook/record"
+)
+
+// maxBody is the most bytes of a request's body that are read.
+const maxBody = 1 << 20
+
+// ServeHTTP serves the routes under the base path as an Auth.js v5 server does:
+// csrf, providers, session, signin, signout, callback, error, verify-request.
+func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	action, provider, ok := a.route(r.URL.EscapedPath())
+	if !ok {
+		badRequest(w)
+		return
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodPost, http.MethodHead:
+	case http.MethodOptions:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS, POST")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	default:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS, POST")
+		writeJSON(w, http.StatusMethodNotAllowed, `"Method not allowed."`)
+		return
+	}
+	route := action
+	if provider != "" {
+		route += "/" + provider
+	}
+	v, trusted := a.visit(r, route)
+	x := &exchange{a: a, w: w, visit: v, action: action, provider: provider}
+	x.firing = a.handlers.begin(r.Context())
+	defer x.firing.close()
+	if !trusted {
+		x.untrustedHost()
+		return
+	}
+	if !x.readForm() {
+		return
+	}
+	x.readCSRF()
+	if err := x.readCallbackURL(); err != nil {
+		x.fail(err)
+		return
+	}
+	x.dispatch()
+}
+
+// underBase returns what follows the base path and its slash.
+func (a *Auth) underBase(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, a.base)
+	if !ok || rest == "" || rest[0] != '/' {
+		return "", false
+	}
+	return rest[1:], true
+}
+
+// route reads action and provider from a path; repeated and trailing slashes do
+// no harm.
+func (a *Auth) route(path string) (action, provider string, ok bool) {
+	rest, ok := a.underBase(path)
+	if !ok {
+		return "", "", false
+	}
+	n := 0
+	for part := range strings.SplitSeq(rest, "/") {
+		if part == "" {
+			continue
+		}
+		switch n++; n {
+		case 1:
+			action = part
+		case 2:
+			provider = part
+		default:
+			return "", "", false
+		}
+	}
+	switch action {
+	case "signin", "callback":
+	case "providers", "session", "csrf", "signout", "verify-request", "error":
+		if n != 1 {
+			return "", "", false
+		}
+	default:
+		return "", "", false
+	}
+	if provider == "undefined" {
+		provider = "" // what some clients send for none
+	}
+	return action, provider, true
+}
+
+func badRequest(w http.ResponseWriter) { writeJSON(w, http.StatusBadRequest, `"Bad request."`) }
+
+// exchange is a request under the base path and its answer.
+type exchange struct {
+	*visit
+	a        *Auth
+	w        http.ResponseWriter
+	firing   *firing
+	action   string
+	provider string
+
+	form       map[string]string
+	data       json.RawMessage // the member data of a JSON body
+	csrfToken  string
+	csrfCookie string // the value that is to be set, or empty
+	csrfOK     bool   // a POST with the token of its cookie
+	callback   string // the resolved callback URL
+}
+
+// readForm reads the body of a POST: JSON or a form, of a name the last value.
+// It reports false after it has answered.
+func (x *exchange) readForm() bool {
+	x.form = map[string]string{}
+	if x.r.Method != http.MethodPost {
+		return true
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			writeJSON(x.w, http.StatusRequestEntityTooLarge, `"The request body is larger than 1 MiB."`)
+		} else {
+			badRequest(x.w)
+		}
+		return false
+	}
+	typ, _, _ := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	switch typ {
+	case "application/json":
+		if len(bytes.TrimSpace(body)) == 0 {
+			return true
+		}
+		o, err := claims.Parse(body)
+		if err != nil {
+			badRequest(x.w)
+			return false
+		}
+		for name := range o.Names() {
+			if s, ok := o.String(name); ok {
+				x.form[name] = s
+			}
+		}
+		x.data, _ = o.Get("data")
+	case "application/x-www-form-urlencoded":
+		x.form = lastValues(string(body))
+	}
+	return true
+}
+
+// lastValues parses a query or form, of which broken pairs are left out; the
+// last value of a name counts.
+func lastValues(encoded string) map[string]string {
+	values, _ := url.ParseQuery(encoded)
+	out := make(map[string]string, len(values))
+	for name, v := range values {
+		out[name] = v[len(v)-1]
+	}
+	return out
+}
+
+func (x *exchange) query() map[string]string { return lastValues(x.r.URL.RawQuery) }
+
+// readCSRF keeps the token of a good cookie or makes a new one.
+func (x *exchange) readCSRF() {
+	name := x.cookieName(csrfCookie)
+	if value, ok := x.jar.Get(name); ok {
+		if token, ok := x.a.csrf.Verify(value); ok {
+			x.csrfToken = token
+			x.csrfOK = x.r.Method == http.MethodPost && csrf.Equal(x.form["csrfToken"], token)
+			return
+		}
+	}
+	x.csrfToken, x.csrfCookie = x.a.csrf.Token()
+	if x.action != "providers" { // that route sets no cookies
+		x.add(cookie.Cookie{Name: name, Value: x.csrfCookie})
+	}
+}
+
+// readCallbackURL resolves where to go afterwards: the body's wish, else the
+// query's, else the cookie's, else home. What points elsewhere is rejected,
+// recorded, and leads home; a bad cookie is mended.
+func (x *exchange) readCallbackURL() error {
+	name := x.cookieName(callbackCookie)
+	stored, _ := x.jar.Get(name)
+	wish, where := x.form["callbackUrl"], "body"
+	if wish == "" {
+		wish, where = x.query()["callbackUrl"], "query"
+	}
+	if wish == "" {
+		wish, where = stored, "cookie"
+	}
+	x.callback = x.origin
+	if wish != "" && (wish != x.origin || x.a.cfg.Callbacks.Redirect != nil) {
+		to, err := x.resolveURL(wish, where)
+		if err != nil {
+			return err
+		}
+		x.callback = to
+	}
+	if x.callback != stored && x.action != "providers" {
+		x.add(cookie.Cookie{Name: name, Value: x.callback})
+	}
+	return nil
+}
+
+// resolveURL applies the redirect callback, or the default rule, to a URL that
+// the visitor chose.
+func (x *exchange) resolveURL(wish, where string) (to string, err error) {
+	if fn := x.a.cfg.Callbacks.Redirect; fn != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				to, err = "", panicError(v)
+			}
+		}()
+		to, err := fn(x.r.Context(), wish, x.origin)
+		if err != nil {
+			return "", &routeError{step: "redirect callback", reason: record.ReasonInternal, err: err}
+		}
+		if strings.ContainsFunc(to, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return "", &routeError{step: "redirect callback returned control characters", reason: record.ReasonInternal}
+		}
+		return to, nil
+	}
+	to, ok := redirect.Resolve(wish, x.origin, nil)
+	if ok {
+		return to, nil
+	}
+	x.a.log.Warn("callback URL rejected: it leads to another site", "in", where, "route", x.route)
+	r := x.a.newRecorder(x.visit)
+	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeRedirectRejected, record.ReasonInvalidRedirect),
+		Check: "callbackUrl", Why: "forbidden"}, "callbackUrl", where)
+	return x.origin, nil
+}
+
+// dispatch serves the action.
+func (x *exchange) dispatch() {
+	post := x.r.Method == http.MethodPost
+	switch {
+	case x.action == "csrf" && !post:
+		x.json(http.StatusOK, `{"csrfToken":"`+x.csrfToken+`"}`, true)
+	case x.action == "providers" && !post:
+		x.json(http.StatusOK, x.providerList(), false)
+	case x.action == "session" && !post:
+		x.serveSession(nil)
+	case x.action == "session":
+		if !x.csrfOK {
+			x.rejectCSRF()
+			x.json(http.StatusBadRequest, "null", false)
+			return
+		}
+		x.serveSession(&update{x.data})
+	case x.action == "signin" && !post && x.provider == "":
+		x.signInPage()
+	case x.action == "signin" && post:
+		x.startSignIn()
+	case x.action == "signout" && !post:
+		x.signOutPage()
+	case x.action == "signout":
+		x.signOut()
+	case x.action == "callback":
+		x.serveCallback()
+	case x.action == "verify-request" && !post:
+		x.verifyRequestPage()
+	case x.action == "error" && !post:
+		x.errorPage()
+	default:
+		x.fail(&routeError{step: x.r.Method + " " + x.action + " is no route", reason: record.ReasonConfiguration})
+	}
+}
+
+// sendCookies writes the queued cookies, in order.
+func sendCookies(h http.Header, v *visit) {
+	for i := range v.set {
+		h["Set-Cookie"] = append(h["Set-Cookie"], string(v.set[i].Append(nil)))
+	}
+}
+
+func noCache(h http.Header) {
+	h["Cache-Control"] = []string{"private, no-cache, no-store"}
+	h["Expires"] = []string{"0"}
+	h["Pragma"] = []string{"no-cache"}
+}
+
+func (x *exchange) json(status int, body string, private bool) {
+	h := x.w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	if private {
+		noCache(h)
+	}
+	sendCookies(h, x.visit)
+	x.w.WriteHeader(status)
+	io.WriteString(x.w, body)
+}
+
+// redirect sends the visitor to a URL or path; clients that ask for it get the
+// URL as JSON instead (X-Auth-Return-Redirect).
+func (x *exchange) redirect(to string) {
+	h := x.w.Header()
+	h["Location"] = []string{to}
+	noCache(h)
+	sendCookies(h, x.visit)
+	if _, ok := x.r.Header["X-Auth-Return-Redirect"]; ok {
+		h["Content-Type"] = []string{"application/json"}
+		x.w.WriteHeader(http.StatusOK)
+		b := append([]byte(`{"url":`), claims.AppendString(nil, to)...)
+		x.w.Write(append(b, '}'))
+		return
+	}
+	x.w.WriteHeader(http.StatusFound)
+}
+
+// routeError is an error that ends a request with an error page.
+type routeError struct {
+	// step says what failed, for the log; reason is a code of package record.
+	step   string
+	reason string
+	// page is the code that the visitor sees; Configuration when empty. code is
+	// the further code of refused credentials and vetoes.
+	page string
+	code string
+	err  error
+	// told is set when the log has it already.
+	told bool
+}
+
+func (e *routeError) Error() string { return "gatebook: " + e.step + ": " + e.reason }
+func (e *routeError) Unwrap() error { return e.err }
+
+// signInPageCodes are the codes that are shown on the sign-in page; the others
+// have the error page.
+var signInPageCodes = map[string]bool{"CredentialsSignin": true, "OAuthAccountNotLinked": true,
+	"OAuthCallbackError": true, "MissingCSRF": true}
+
+// fail answers with the error page of err. The check cookies of a failed
+// callback are cleared, other queued cookies are sent.
+func (x *exchange) fail(err error) {
+	e := &routeError{step: x.route, reason: record.ReasonInternal, err: err}
+	errors.As(err, &e)
+	if e.page == "" {
+		e.page = "Configuration"
+	}
+	if !e.told {
+		x.logFailure(e)
+	}
+	query := string(cookie.AppendForm(nil, "error", e.page))
+	if e.code != "" {
+		query = string(cookie.AppendForm([]byte(query), "code", e.code))
+	}
+	path := x.a.base + "/error"
+	if x.a.cfg.Pages.Error != "" {
+		path = x.a.cfg.Pages.Error
+	}
+	if signInPageCodes[e.page] {
+		path = x.a.base + "/signin"
+		if x.a.cfg.Pages.SignIn != "" {
+			path = x.a.cfg.Pages.SignIn
+		}
+	}
+	sep := "?"
+	if strings.Contains(path, "?") {
+		sep = "&"
+	}
+	x.redirect(x.origin + path + sep + query)
+}
+
+// logFailure writes the one line that an operator reads. Errors of the store
+// and of providers are written out: they are made not to hold secrets. Of an
+// application's error only the type is known to be safe.
+func (x *exchange) logFailure(e *routeError) {
+	attrs := []any{"route", x.route, "step", e.step, "reason", e.reason, "client.address", x.a.request(x.visit).IP.String()}
+	var pe *ProviderError
+	switch {
+	case errors.As(e.err, &pe):
+		attrs = append(attrs, "error", pe.Error())
+	case e.reason == record.ReasonStoreError && e.err != nil:
+		attrs = append(attrs, "error", e.err.Error())
+	case e.err != nil:
+		attrs = append(attrs, "error.type", errorType(e.err))
+	}
+	if e.reason == record.ReasonStoreError || e.reason == record.ReasonInternal || e.reason == record.ReasonConfiguration {
+		x.a.log.Error("request failed", attrs...)
+		return
+	}
+	x.a.log.Warn("request refused", attrs...)
+}
+
+// untrustedHost answers a request for a host that nobody vouches for.
+func (x *exchange) untrustedHost() {
+	x.a.log.Error("host not trusted: set Config.URL (or AUTH_URL) to the site's address", "host", fmt.Sprintf("%.256q", x.r.Host))
+	r := x.a.newRecorder(x.visit)
+	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeHostUntrusted, record.ReasonUntrustedHost),
+		Check: "host", Why: "forbidden"}, "host", "")
+	x.configError()
+}
+
+// configError is the answer to a request that cannot be served as configured.
+func (x *exchange) configError() {
+	switch x.action {
+	case "signin", "signout", "error", "verify-request":
+		if x.r.Method != http.MethodPost {
+			x.set = nil
+			x.renderError("Configuration")
+			return
+		}
+	}
+	writeJSON(x.w, http.StatusInternalServerError,
+		`{"message":"There was a problem with the server configuration. Check the server logs for more information."}`)
+}
+
+// rejectCSRF notes a POST without the token of its cookie.
+func (x *exchange) rejectCSRF() {
+	why := "mismatch"
+	if x.form["csrfToken"] == "" || x.csrfCookie != "" {
+		why = "missing"
+	}
+	x.a.log.Warn("CSRF token missing or wrong", "route", x.route, "why", why)
+	r := x.a.newRecorder(x.visit)
+	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeCSRFRejected, record.ReasonCSRF),
+		Check: "csrf", Why: why}, "csrf", x.route)
+}
+
+// serveSession answers GET and POST of the session route.
+func (x *exchange) serveSession(up *update) {
+	body := "null"
+	if token, fromCookie := x.a.presented(x.visit); token != "" {
+		s, err := x.a.readSession(x.r.Context(), x.visit, x.firing, token, fromCookie, up)
+		switch {
+		case err == nil:
+			body = string(s.Data.o.Append(nil))
+		case !errors.Is(err, ErrNoSession):
+			x.a.log.Error("read session", "error", err.Error())
+		}
+	}
+	x.json(http.StatusOK, body, up == nil)
+}
+
+// providerList is the JSON of the providers route, in the configured order.
+func (x *exchange) providerList() string {
+	b := []byte{'{'}
+	for i, p := range x.a.cfg.Providers {
+		info := p.Info()
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = claims.AppendString(b, info.ID)
+		b = append(b, `:{"id":`...)
+		b = claims.AppendString(b, info.ID)
+		b = append(b, `,"name":`...)
+		b = claims.AppendString(b, info.Name)
+		b = append(b, `,"type":`...)
+		b = claims.AppendString(b, info.Type)
+		b = append(b, `,"signinUrl":`...)
+		b = claims.AppendString(b, x.signInURL(info.ID))
+		b = append(b, `,"callbackUrl":`...)
+		b = claims.AppendString(b, x.callbackURL(info.ID))
+		b = append(b, '}')
+	}
+	return string(append(b, '}'))
+}
+
+func (x *exchange) signInURL(id string) string   { return x.origin + x.a.base + "/signin/" + id }
+func (x *exchange) callbackURL(id string) string { return x.origin + x.a.base + "/callback/" + id }

@@ -1,0 +1,191 @@
+package gatebook
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook/internal/cookie"
+	"github.com/gatebook/gatebook/internal/redirect"
+	"github.com/google/uuid"
+)
+
+// newID returns a UUID version 7: unique, and in the order of time within a
+// process.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// cut cuts t to what databases and the wire keep.
+func cut(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+// visit is what the wire knows of a request.
+type visit struct {
+	r *http.Request
+	// origin is scheme://host[:port] of the site as the visitor knows it, and
+	// secure whether cookies get their secure names.
+	origin string
+	secure bool
+	jar    cookie.Jar
+	now    time.Time
+	route  string
+	act    string
+	info   RequestInfo
+	set    []cookie.Cookie // to be sent, in order
+}
+
+// visit reads what every request needs. It reports false when the host is none
+// that the configuration trusts.
+func (a *Auth) visit(r *http.Request, route string) (*visit, bool) {
+	v := &visit{r: r, now: cut(a.now()), route: route, jar: cookie.Parse(r.Header["Cookie"])}
+	trusted := true
+	if a.origin != "" {
+		v.origin = a.origin
+	} else {
+		v.origin, trusted = a.requestOrigin(r)
+	}
+	v.secure = strings.HasPrefix(v.origin, "https:")
+	return v, trusted
+}
+
+// requestOrigin derives the site's origin from the request, which only a
+// trusted proxy, a trusted Host or loopback may tell.
+func (a *Auth) requestOrigin(r *http.Request) (string, bool) {
+	scheme, host := "http", r.Host
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if len(a.proxies) > 0 && a.trusts(peer(r)) {
+		if p := lastField(r.Header, "X-Forwarded-Proto"); p == "https" || p == "http" {
+			scheme = p
+		}
+		if h := lastField(r.Header, "X-Forwarded-Host"); h != "" {
+			host = h
+		}
+	}
+	origin, err := redirect.Origin(scheme + "://" + host)
+	if err != nil {
+		return "", false
+	}
+	return origin, a.trustHost || loopback(origin)
+}
+
+func loopback(origin string) bool {
+	_, host, _ := strings.Cut(origin, "://")
+	if i := strings.LastIndexByte(host, ':'); i > 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+// lastField returns the last element of a list header: the one that the proxy
+// next to us wrote.
+func lastField(h http.Header, name string) string {
+	v := h[name]
+	if len(v) == 0 {
+		return ""
+	}
+	s := v[len(v)-1]
+	if i := strings.LastIndexByte(s, ','); i >= 0 {
+		s = s[i+1:]
+	}
+	return strings.TrimSpace(s)
+}
+
+func peer(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+func (a *Auth) trusts(ip netip.Addr) bool {
+	for _, p := range a.proxies {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// clientIP returns the client's address and where it was taken from: the
+// connection, or, when that is a trusted proxy, the last address of
+// X-Forwarded-For that is none. A header from anybody else is not looked at.
+func (a *Auth) clientIP(r *http.Request) (netip.Addr, string) {
+	ip := peer(r)
+	if len(a.proxies) == 0 || !a.trusts(ip) {
+		return ip, "connection"
+	}
+	list := strings.Join(r.Header["X-Forwarded-For"], ",")
+	for range 32 {
+		i := strings.LastIndexByte(list, ',')
+		hop, err := netip.ParseAddr(strings.TrimSpace(list[i+1:]))
+		if err != nil {
+			break
+		}
+		hop = hop.Unmap().WithZone("")
+		if !a.trusts(hop) {
+			return hop, "X-Forwarded-For"
+		}
+		ip = hop
+		if i < 0 {
+			break
+		}
+		list = list[:i]
+	}
+	return ip, "connection"
+}
+
+// request returns what events tell of the request; it is made when the first
+// event of a visit is.
+func (a *Auth) request(v *visit) RequestInfo {
+	if v.info.IPSource == "" {
+		r := v.r
+		ip, source := a.clientIP(r)
+		v.info = RequestInfo{IP: ip, IPSource: source, UserAgent: r.UserAgent(), Method: r.Method,
+			Route: v.route, Origin: r.Header.Get("Origin")}
+	}
+	return v.info
+}
+
+// cookieName returns the name of a cookie for this visit (Auth.js: secure mode).
+func (v *visit) cookieName(name string) string {
+	if !v.secure {
+		return name
+	}
+	if name == csrfCookie {
+		return "__Host-" + name
+	}
+	return "__Secure-" + name
+}
+
+// Names of the cookies, without the prefix of secure mode.
+const (
+	sessionCookie  = "authjs.session-token"
+	csrfCookie     = "authjs.csrf-token"
+	callbackCookie = "authjs.callback-url"
+	stateCookie    = "authjs.state"
+	pkceCookie     = "authjs.pkce.code_verifier"
+	nonceCookie    = "authjs.nonce"
+)
+
+// add queues a cookie with the attributes all ours have.
+func (v *visit) add(c cookie.Cookie) {
+	c.Path, c.HTTPOnly, c.Secure = "/", true, v.secure
+	if c.SameSite == "" {
+		c.SameSite = "Lax"
+	}
+	for i := range v.set {
+		if v.set[i].Name == c.Name {
+			v.set[i] = c
+			return
+		}
+	}
+	v.set = append(v.set, c)
+}
+
+func (v *visit) clear(name string) { v.add(cookie.Cookie{Name: name, HasMaxAge: true}) }

@@ -1,0 +1,94 @@
+package gatebook
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"time"
+
+	"github.com/gatebook/gatebook/internal/claims"
+	"github.com/gatebook/gatebook/internal/cookie"
+	"github.com/google/uuid"
+)
+
+const (
+	// stateSalt separates the keys of the state parameter from all others.
+	stateSalt = "encodedState"
+	// checkAge is how long a visitor may take at the provider.
+	checkAge = 15 * time.Minute
+)
+
+// newRandom returns 32 random bytes in unpadded base64url, 43 characters: a
+// state, nonce or the like.
+func newRandom() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// sealClaims encrypts claims that are good for checkAge.
+func (a *Auth) sealClaims(salt string, now time.Time, members ...Param) string {
+	var o claims.Object
+	for _, m := range members {
+		o.SetString(m.Name, m.Value)
+	}
+	o.SetInt64("iat", now.Unix())
+	o.SetInt64("exp", now.Add(checkAge).Unix())
+	o.SetString("jti", uuid.NewString())
+	return string(a.codecs[salt].Seal(nil, o.Append(nil)))
+}
+
+// sealCheck queues a check cookie: a value that only the same browser brings
+// back, bound to the provider that it was made for.
+func (x *exchange) sealCheck(name, value, provider string, formPost bool) {
+	name = x.cookieName(name)
+	c := cookie.Cookie{Name: name, Expires: x.now.Add(checkAge), MaxAge: int(checkAge / time.Second), HasMaxAge: true,
+		Value: x.a.sealClaims(name, x.now, Param{"value", value}, Param{"provider", provider})}
+	if formPost {
+		// The provider's form is a cross-site POST, which brings only cookies
+		// that say so.
+		c.SameSite = "None"
+	}
+	x.add(c)
+}
+
+// openCheck reads a check cookie; why says what is wrong with it, or is empty.
+func (x *exchange) openCheck(name, provider string) (value, why string) {
+	name = x.cookieName(name)
+	sealed, ok := x.jar.Get(name)
+	if !ok || sealed == "" {
+		return "", "missing"
+	}
+	payload, err := x.a.codecs[name].Open(nil, sealed)
+	if err != nil {
+		return "", "mismatch"
+	}
+	o, err := claims.Parse(payload)
+	if err != nil {
+		return "", "mismatch"
+	}
+	if err := checkTimes(&o, x.now.Unix()); err != nil {
+		if errors.Is(err, errExpired) {
+			return "", "expired"
+		}
+		return "", "mismatch"
+	}
+	value, _ = o.String("value")
+	if p, _ := o.String("provider"); value == "" || p != provider {
+		return "", "mismatch"
+	}
+	return value, ""
+}
+
+// clearChecks queues the removal of the check cookies that came.
+func (x *exchange) clearChecks() {
+	for _, name := range []string{stateCookie, pkceCookie, nonceCookie} {
+		if _, ok := x.jar.Get(x.cookieName(name)); ok {
+			x.clear(x.cookieName(name))
+		}
+	}
+}
+
+// checkDigest is what stands for a value that may be used once.
+func checkDigest(kind, value string) [32]byte { return sha256.Sum256([]byte(kind + "\x00" + value)) }

@@ -1,0 +1,592 @@
+package gatebook
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook/internal/claims"
+	"github.com/gatebook/gatebook/internal/cookie"
+	"github.com/gatebook/gatebook/record"
+	"github.com/google/uuid"
+)
+
+// ErrNoSession says that nobody is signed in: there is no session, or it has
+// ended, or its token is none of ours. A store that cannot answer gives another
+// error.
+var ErrNoSession = errors.New("gatebook: no session")
+
+// Session is a signed-in user's session.
+type Session struct {
+	// ID is the sid: random, made at sign-in, the same over every renewal. The
+	// book's entries of this session have it.
+	ID string
+	// User is who is signed in: the adapter's row for database sessions, what
+	// the token says for token sessions.
+	User User
+	// Expires is when the session ends unless it is used, UTC.
+	Expires time.Time
+	// Strategy is StrategyJWT or StrategyDatabase.
+	Strategy string
+	// Token holds the claims of a token session, Stored the row of a database
+	// session.
+	Token  *Claims
+	Stored *StoredSession
+	// Data is the session callback's output. It is empty when the session was
+	// read outside the middleware.
+	Data Claims
+
+	subject record.Key
+}
+
+// Verify returns the session that token opens: the value of a session cookie or
+// of a Bearer header. It runs no callback, renews nothing and sends no event.
+// The error matches [ErrNoSession] unless the store could not answer.
+func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
+	if a.cfg.Session.Strategy == StrategyDatabase {
+		found, err := a.storedSession(ctx, token)
+		if err != nil {
+			return nil, err
+		}
+		if !found.Session.Expires.After(a.now()) {
+			return nil, fmt.Errorf("%w: it has expired", ErrNoSession)
+		}
+		return a.fromRow(found), nil
+	}
+	token, err := cookie.UnescapeComponent(token)
+	if err != nil {
+		return nil, fmt.Errorf("%w: malformed token", ErrNoSession)
+	}
+	c, err := a.openToken(token, a.now(), sessionCookie, "__Secure-"+sessionCookie)
+	if err != nil {
+		return nil, err
+	}
+	return a.fromToken(c), nil
+}
+
+// Session returns the session of a request: the one that the middleware put
+// into its context, or else what [Auth.Verify] says of its cookie or Bearer
+// header.
+func (a *Auth) Session(r *http.Request) (*Session, error) {
+	if res, ok := r.Context().Value(sessionKey{}).(*resolved); ok && res.auth == a {
+		return res.session, res.err
+	}
+	if token := bearer(r); token != "" {
+		return a.Verify(r.Context(), token)
+	}
+	v, trusted := a.visit(r, "")
+	if !trusted {
+		return nil, fmt.Errorf("%w: the host is not trusted", ErrNoSession)
+	}
+	value, _ := v.jar.Chunks(v.cookieName(sessionCookie))
+	if value == "" {
+		return nil, ErrNoSession
+	}
+	return a.Verify(r.Context(), value)
+}
+
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// clockSkew is how far clocks may differ where tokens are read (Auth.js: 15 s).
+const clockSkew = 15
+
+var errExpired = fmt.Errorf("%w: it has expired", ErrNoSession)
+
+// openToken decrypts a session token with the keys of the given salts and
+// checks its times. The claims of an expired token are returned with the error.
+func (a *Auth) openToken(token string, now time.Time, salts ...string) (Claims, error) {
+	var payload []byte
+	err := errors.New("no salt")
+	for _, salt := range salts {
+		if payload, err = a.codecs[salt].Open(nil, token); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return Claims{}, fmt.Errorf("%w: the token is none of ours", ErrNoSession)
+	}
+	o, err := claims.Parse(payload)
+	if err != nil {
+		return Claims{}, fmt.Errorf("%w: the token's claims are malformed", ErrNoSession)
+	}
+	return Claims{o}, checkTimes(&o, now.Unix())
+}
+
+// checkTimes checks exp, nbf and iat (RFC 7519, Section 4.1) with the tolerance
+// of Auth.js. A token without exp is accepted, as it is there.
+func checkTimes(o *claims.Object, now int64) error {
+	for _, name := range []string{"exp", "nbf", "iat"} {
+		raw, ok := o.Get(name)
+		if !ok {
+			continue
+		}
+		n, ok := o.Int64(name)
+		if !ok {
+			var f float64
+			if json.Unmarshal(raw, &f) != nil {
+				return fmt.Errorf("%w: the token's %s is no number", ErrNoSession, name)
+			}
+			n = int64(f)
+		}
+		if name == "exp" && n <= now-clockSkew {
+			return errExpired
+		}
+		if name == "nbf" && n > now+clockSkew {
+			return fmt.Errorf("%w: the token is not valid yet", ErrNoSession)
+		}
+	}
+	return nil
+}
+
+func (a *Auth) fromToken(c Claims) *Session {
+	s := &Session{Strategy: StrategyJWT, Token: &c}
+	s.ID, _ = c.o.String("sid")
+	s.User.ID, _ = c.o.String("sub")
+	s.User.Name, _ = c.o.String("name")
+	s.User.Email, _ = c.o.String("email")
+	s.User.Image, _ = c.o.String("picture")
+	if exp, ok := c.o.Int64("exp"); ok {
+		s.Expires = time.Unix(exp, 0).UTC()
+	}
+	return s
+}
+
+func (a *Auth) fromRow(f *FoundSession) *Session {
+	s := &Session{ID: f.Session.ID, User: f.User, Expires: f.Session.Expires, Strategy: StrategyDatabase,
+		Stored: &f.Session, subject: f.Subject}
+	if s.ID == "" {
+		s.ID = a.foreignID(string(f.Session.Token))
+	}
+	return s
+}
+
+// foreignID returns the sid of a session that another program began: a keyed
+// digest of what identifies it, so that every server gives it the same.
+func (a *Auth) foreignID(identifier string) string {
+	mac := hmac.New(sha256.New, []byte(a.cfg.Secrets[0]))
+	mac.Write([]byte("gatebook sid\x00"))
+	mac.Write([]byte(identifier))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// storedSession reads a database session; ErrNoSession when there is none.
+func (a *Auth) storedSession(ctx context.Context, token string) (*FoundSession, error) {
+	if token == "" || len(token) > 1024 {
+		return nil, ErrNoSession
+	}
+	found, err := a.adapter.Session(ctx, Secret(token))
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrNoSession
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read session: %w", err)
+	}
+	return found, nil
+}
+
+type sessionKey struct{}
+
+// resolved is what the middleware found; it travels in the request's context.
+type resolved struct {
+	auth    *Auth
+	session *Session
+	err     error
+}
+
+// Middleware reads the session of each request once, renews it, sends the
+// session event, and puts the session where [Auth.Session] finds it. It lets
+// every request through; see [Auth.Require]. Requests under the base path are
+// left to the handler.
+func (a *Auth) Middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := a.underBase(r.URL.Path); ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		res := &resolved{auth: a, err: ErrNoSession}
+		v, trusted := a.visit(r, "")
+		if token, fromCookie := a.presented(v); token != "" && trusted {
+			f := a.handlers.begin(r.Context())
+			res.session, res.err = a.readSession(r.Context(), v, f, token, fromCookie, nil)
+			f.close()
+			if len(v.set) > 0 {
+				// A shared cache must not hand one visitor's cookie to the
+				// next; the application may say otherwise.
+				w.Header().Set("Cache-Control", "private")
+				sendCookies(w.Header(), v)
+			}
+			if res.err != nil && !errors.Is(res.err, ErrNoSession) {
+				a.log.Error("read session", "error", res.err.Error())
+			}
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionKey{}, res)))
+	})
+}
+
+// presented returns the token of a visit and whether it came in the cookie.
+func (a *Auth) presented(v *visit) (string, bool) {
+	if value, _ := v.jar.Chunks(v.cookieName(sessionCookie)); value != "" {
+		return value, true
+	}
+	return bearer(v.r), false
+}
+
+// Require lets a request through when somebody is signed in. Otherwise pages
+// (GET or HEAD that accept text/html) are sent to sign in and back, and anything
+// else gets 401 with a JSON body; when the store cannot answer, 503. Behind
+// [Auth.Middleware] it reads nothing again.
+func (a *Auth) Require(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := a.Session(r)
+		switch {
+		case err == nil && s != nil:
+			next.ServeHTTP(w, r)
+		case !errors.Is(err, ErrNoSession):
+			a.log.Error("read session", "error", err.Error())
+			writeJSON(w, http.StatusServiceUnavailable, `{"error":"sessions cannot be read at the moment"}`)
+		case (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.Header.Get("Accept"), "text/html"):
+			to := a.base + "/signin"
+			if a.cfg.Pages.SignIn != "" {
+				to = a.cfg.Pages.SignIn
+			}
+			http.Redirect(w, r, withQuery(to, "callbackUrl", r.URL.RequestURI()), http.StatusFound)
+		default:
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			writeJSON(w, http.StatusUnauthorized, `{"error":"sign in first"}`)
+		}
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write([]byte(body))
+}
+
+// withQuery appends a parameter to a path that may have a query already.
+func withQuery(path, name, value string) string {
+	sep := "?"
+	if strings.Contains(path, "?") {
+		sep = "&"
+	}
+	return path + sep + string(cookie.AppendForm(nil, name, value))
+}
+
+// update is a client's wish to change its session.
+type update struct{ data json.RawMessage }
+
+// readSession reads, renews and counts the session that token opens, and sends the
+// session event.
+func (a *Auth) readSession(ctx context.Context, v *visit, f *firing, token string, fromCookie bool, up *update) (*Session, error) {
+	var s *Session
+	var err error
+	if a.cfg.Session.Strategy == StrategyDatabase {
+		s, err = a.readRow(ctx, v, f, token, fromCookie, up)
+	} else {
+		s, err = a.readToken(ctx, v, f, token, fromCookie, up)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.counts.add(s, v.now, false)
+	if a.handlers.wantsSession() {
+		r := a.newRecorder(v)
+		r.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		ev := &SessionEvent{Envelope: r.envelope(record.TypeSession), Token: s.Token, Session: s.Stored, Result: &s.Data}
+		ev.Subject, ev.Envelope.Session = s.User.ID, s.ID
+		f.fire(ev)
+	}
+	return s, nil
+}
+
+// endCookies queues the removal of every cookie of the session.
+func (a *Auth) endCookies(v *visit) {
+	_, names := v.jar.Chunks(v.cookieName(sessionCookie))
+	for _, n := range names {
+		v.clear(n)
+	}
+}
+
+// invalid notes a session cookie or token that opens nothing.
+func (a *Auth) invalid(ctx context.Context, v *visit, f *firing, reason string) {
+	r := a.newRecorder(v)
+	a.noteOnce(ctx, f, &SessionInvalidEvent{r.failure(record.TypeSessionInvalid, reason)}, "", "")
+}
+
+// readToken is the read of a token session (Auth.js: session route, jwt
+// strategy): open, jwt callback, session callback, encode anew.
+func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string, fromCookie bool, up *update) (*Session, error) {
+	name := v.cookieName(sessionCookie)
+	c, err := a.openToken(token, v.now, name)
+	if err != nil {
+		if fromCookie {
+			a.endCookies(v)
+		}
+		if errors.Is(err, errExpired) {
+			a.tokenExpired(ctx, v, f, a.fromToken(c))
+		} else {
+			a.invalid(ctx, v, f, record.ReasonSessionInvalid)
+		}
+		return nil, err
+	}
+	if _, ok := c.o.String("sid"); !ok {
+		id, ok := c.o.String("jti")
+		if !ok {
+			id = token
+		}
+		c.o.SetString("sid", a.foreignID(id))
+	}
+	next := &c
+	if a.cfg.Callbacks.JWT != nil {
+		p := &JWTParams{Token: c.Clone()}
+		if up != nil {
+			p.Trigger, p.Update = "update", up.data
+		}
+		if next, err = a.callJWT(ctx, p, c); err != nil || next == nil {
+			if fromCookie {
+				a.endCookies(v)
+			}
+			if err != nil {
+				a.log.Error("jwt callback failed", "error.type", errorType(err))
+			}
+			return nil, ErrNoSession
+		}
+	}
+	s := a.fromToken(*next)
+	s.Expires = v.now.Add(a.cfg.Session.MaxAge)
+	s.Data = tokenView(next, s.Expires)
+	if a.cfg.Callbacks.Session != nil {
+		p := &SessionParams{Session: s.Data, Token: new(next.Clone())}
+		if err := a.callSession(ctx, p, s); err != nil {
+			if fromCookie {
+				a.endCookies(v)
+			}
+			return nil, ErrNoSession
+		}
+	}
+	if fromCookie {
+		a.sendToken(v, next)
+	}
+	return s, nil
+}
+
+// callJWT calls the jwt callback. What the token must keep is put back if the
+// callback dropped it: the sid.
+func (a *Auth) callJWT(ctx context.Context, p *JWTParams, before Claims) (out *Claims, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out, err = nil, panicError(v)
+		}
+	}()
+	out, err = a.cfg.Callbacks.JWT(ctx, p)
+	if err != nil || out == nil {
+		return nil, err
+	}
+	if sid, ok := before.o.String("sid"); ok {
+		out.o.SetString("sid", sid)
+	}
+	return out, nil
+}
+
+// callSession calls the session callback and keeps its output.
+func (a *Auth) callSession(ctx context.Context, p *SessionParams, s *Session) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicError(v)
+		}
+		if err != nil {
+			a.log.Error("session callback failed", "error.type", errorType(err))
+		}
+	}()
+	out, err := a.cfg.Callbacks.Session(ctx, p)
+	if err != nil {
+		return err
+	}
+	if out == nil {
+		return errors.New("the session callback returned nothing")
+	}
+	s.Data = *out
+	return nil
+}
+
+// sendToken encodes the claims with new times and a new jti, and queues the
+// session cookie, in chunks where it is long.
+func (a *Auth) sendToken(v *visit, c *Claims) {
+	now := v.now.Unix()
+	c.o.SetInt64("iat", now)
+	c.o.SetInt64("exp", now+int64(a.cfg.Session.TokenMaxAge/time.Second))
+	c.o.SetString("jti", uuid.NewString())
+	name := v.cookieName(sessionCookie)
+	var scratch [1024]byte
+	token := string(a.codecs[name].Seal(nil, c.o.Append(scratch[:0])))
+	a.sendSession(v, token, v.now.Add(a.cfg.Session.MaxAge))
+}
+
+// sendSession queues the session cookie and the removal of chunks it replaces.
+func (a *Auth) sendSession(v *visit, value string, expires time.Time) {
+	name := v.cookieName(sessionCookie)
+	_, names := v.jar.Chunks(name)
+	parts := cookie.Split(name, value)
+	if len(names) != 1 || len(parts) != 1 || names[0] != parts[0].Name {
+		for _, n := range names {
+			v.clear(n)
+		}
+	}
+	for _, p := range parts {
+		v.add(cookie.Cookie{Name: p.Name, Value: p.Value, Expires: expires})
+	}
+}
+
+// tokenView is the default output of the session callback for a token: absent
+// claims stay absent and null ones null, as in Auth.js.
+func tokenView(c *Claims, expires time.Time) Claims {
+	b := make([]byte, 0, 256)
+	b = append(b, `{"user":{`...)
+	sep := ""
+	for _, m := range [...][2]string{{"name", "name"}, {"email", "email"}, {"image", "picture"}} {
+		if raw, ok := c.o.Get(m[1]); ok {
+			b = append(b, sep...)
+			b = append(b, '"')
+			b = append(b, m[0]...)
+			b = append(b, `":`...)
+			b = append(b, raw...)
+			sep = ","
+		}
+	}
+	b = append(b, `},"expires":"`...)
+	b = expires.UTC().AppendFormat(b, isoForm)
+	b = append(b, `"}`...)
+	o, err := claims.Parse(b)
+	if err != nil {
+		return Claims{}
+	}
+	return Claims{o}
+}
+
+const isoForm = "2006-01-02T15:04:05.000Z"
+
+// tokenExpired notes that a session token had run out, once for each session.
+func (a *Auth) tokenExpired(ctx context.Context, v *visit, f *firing, s *Session) {
+	r := a.newRecorder(v)
+	ev := &SessionExpiredEvent{Envelope: r.failure(record.TypeSessionExpired, record.ReasonSessionExpired), User: &s.User}
+	ev.Outcome, ev.Reason = record.Success, ""
+	ev.Subject, ev.Session = s.User.ID, s.ID
+	if !a.counts.first(repeatKey{typ: record.TypeSessionExpired, check: s.ID}, a.now(), ev) {
+		return
+	}
+	key, err := a.subjectKey(ctx, s.User.ID)
+	if err == nil {
+		err = a.act(ctx, f, nil, told{ev, keys{subject: key}})
+	}
+	if err != nil {
+		a.log.Error("record session.expired", "error", err.Error())
+	}
+}
+
+// readRow is the read of a database session (Auth.js: session route, database
+// strategy).
+func (a *Auth) readRow(ctx context.Context, v *visit, f *firing, token string, fromCookie bool, up *update) (*Session, error) {
+	found, err := a.storedSession(ctx, token)
+	if errors.Is(err, ErrNoSession) {
+		if fromCookie {
+			a.endCookies(v)
+		}
+		a.invalid(ctx, v, f, record.ReasonSessionInvalid)
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := a.fromRow(found)
+	if !s.Expires.After(v.now) {
+		if fromCookie {
+			a.endCookies(v)
+		}
+		return nil, a.rowExpired(ctx, v, f, s)
+	}
+	expires := v.now.Add(a.cfg.Session.MaxAge)
+	if age := a.cfg.Session.MaxAge - s.Expires.Sub(v.now); age >= max(a.cfg.Session.UpdateAge, 0) {
+		switch err := a.adapter.ExtendSession(ctx, Secret(token), expires); {
+		case errors.Is(err, ErrNotFound): // ended meanwhile
+			if fromCookie {
+				a.endCookies(v)
+			}
+			return nil, ErrNoSession
+		case err != nil:
+			return nil, fmt.Errorf("extend session: %w", err)
+		}
+		a.counts.add(s, v.now, true)
+	}
+	s.Data = rowView(s)
+	if a.cfg.Callbacks.Session != nil {
+		p := &SessionParams{Session: s.Data, User: s.User.clone(), Stored: s.Stored.clone()}
+		if up != nil {
+			p.Trigger, p.Update = "update", up.data
+		}
+		if err := a.callSession(ctx, p, s); err != nil {
+			return nil, fmt.Errorf("%w: the session callback failed", ErrNoSession)
+		}
+	}
+	if fromCookie {
+		a.sendSession(v, token, expires)
+	}
+	return s, nil
+}
+
+// rowView is the default output of the session callback for a row.
+func rowView(s *Session) Claims {
+	b := make([]byte, 0, 256)
+	b = append(b, `{"user":{"name":`...)
+	b = appendNullable(b, s.User.Name)
+	b = append(b, `,"email":`...)
+	b = appendNullable(b, s.User.Email)
+	b = append(b, `,"image":`...)
+	b = appendNullable(b, s.User.Image)
+	b = append(b, `},"expires":"`...)
+	b = s.Expires.UTC().AppendFormat(b, isoForm)
+	b = append(b, `"}`...)
+	o, err := claims.Parse(b)
+	if err != nil {
+		return Claims{}
+	}
+	return Claims{o}
+}
+
+func appendNullable(dst []byte, s string) []byte {
+	if s == "" {
+		return append(dst, "null"...)
+	}
+	return claims.AppendString(dst, s)
+}
+
+// rowExpired removes a row that has run out, with its event. Of several
+// requests that meet it one does.
+func (a *Auth) rowExpired(ctx context.Context, v *visit, f *firing, s *Session) error {
+	r := a.newRecorder(v)
+	ev := &SessionExpiredEvent{Envelope: r.envelope(record.TypeSessionExpired), User: &s.User}
+	ev.Subject, ev.Session = s.User.ID, s.ID
+	key := s.subject
+	writes := []Write{DeleteSession{Handle: s.Stored.Handle}}
+	if key.IsZero() {
+		key = record.NewKey()
+		writes = append(writes, AddSubject{UserID: s.User.ID, Subject: key})
+	}
+	err := a.act(ctx, f, writes, told{ev, keys{subject: key}})
+	if err != nil && !isConflict(err) {
+		return fmt.Errorf("remove expired session: %w", err)
+	}
+	return errExpired
+}

@@ -1,0 +1,916 @@
+package gatebook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook/internal/cookie"
+	"github.com/gatebook/gatebook/internal/csrf"
+	"github.com/gatebook/gatebook/record"
+	"github.com/google/uuid"
+)
+
+// startSignIn answers POST signin: off to the provider, or a magic link.
+func (x *exchange) startSignIn() {
+	p := x.a.providers[x.provider]
+	switch {
+	case x.provider == "":
+		x.redirect(x.origin + x.a.base + "/signin")
+		return
+	case p == nil:
+		x.fail(&routeError{step: "no provider has this id", reason: record.ReasonConfiguration})
+		return
+	case !x.csrfOK:
+		x.refuseCSRF(p.Info())
+		return
+	}
+	switch p := p.(type) {
+	case RedirectProvider:
+		x.startRedirect(p)
+	case EmailProvider:
+		x.requestLink(p)
+	default:
+		x.redirect(x.origin + x.a.base + "/signin")
+	}
+}
+
+// startRedirect sends the browser to the provider, with fresh checks sealed
+// into its cookies.
+func (x *exchange) startRedirect(p RedirectProvider) {
+	id := p.Info().ID
+	b := &Begin{RedirectURI: x.callbackURL(id), Params: orderedQuery(x.r.URL.RawQuery)}
+	b.State = x.a.sealClaims(stateSalt, x.now, Param{"random", newRandom()})
+	to, err := p.Begin(x.r.Context(), b)
+	if err != nil {
+		x.refuse(refused{auth: p.Info(), reason: reasonOf(err), step: "begin at the provider", err: err})
+		return
+	}
+	for _, check := range p.Checks() {
+		switch check {
+		case "state":
+			x.sealCheck(stateCookie, b.State, id, p.FormPost())
+		case "pkce":
+			x.sealCheck(pkceCookie, string(to.CodeVerifier), id, false)
+		case "nonce":
+			x.sealCheck(nonceCookie, string(to.Nonce), id, p.FormPost())
+		}
+	}
+	x.redirect(to.URL)
+}
+
+func reasonOf(err error) string {
+	var pe *ProviderError
+	if errors.As(err, &pe) && pe.Reason != "" {
+		return pe.Reason
+	}
+	return record.ReasonInternal
+}
+
+// serveCallback answers the callback route of each kind of provider.
+func (x *exchange) serveCallback() {
+	p := x.a.providers[x.provider]
+	_, credentials := p.(CredentialsProvider)
+	switch {
+	case p == nil, credentials && x.r.Method != http.MethodPost:
+		x.fail(&routeError{step: "no provider takes this callback", reason: record.ReasonConfiguration})
+		return
+	case x.r.Method == http.MethodHead:
+		// Mail scanners look at links with HEAD: that signs nobody in and uses
+		// no link up.
+		noCache(x.w.Header())
+		return
+	}
+	switch p := p.(type) {
+	case RedirectProvider:
+		x.redirectCallback(p)
+	case EmailProvider:
+		x.openLink(p)
+	case CredentialsProvider:
+		if !x.csrfOK {
+			x.refuseCSRF(p.Info())
+			return
+		}
+		x.checkCredentials(p)
+	}
+}
+
+// redirectCallback completes a sign-in at a provider. Every check is made
+// before the code is redeemed.
+func (x *exchange) redirectCallback(p RedirectProvider) {
+	info := p.Info()
+	x.clearChecks()
+	c := &Complete{RedirectURI: x.callbackURL(info.ID), Params: x.query()}
+	if p.FormPost() {
+		c.Params = x.form
+	}
+	for _, check := range p.Checks() {
+		name, reason := stateCookie, record.ReasonStateMismatch
+		switch check {
+		case "pkce":
+			name, reason = pkceCookie, record.ReasonPKCEFailed
+		case "nonce":
+			name, reason = nonceCookie, record.ReasonNonceMismatch
+		}
+		value, why := x.openCheck(name, info.ID)
+		if check == "state" && why == "" && !csrf.Equal(c.Params["state"], value) {
+			if why = "mismatch"; c.Params["state"] == "" {
+				why = "missing"
+			}
+		}
+		if why != "" {
+			x.refuse(refused{auth: info, reason: reason, step: "check of the " + check + " cookie",
+				cause: record.TypeCheckFailed, check: check, why: why})
+			return
+		}
+		switch check {
+		case "state":
+			c.State = value
+		case "pkce":
+			c.CodeVerifier = Secret(value)
+		case "nonce":
+			c.Nonce = Secret(value)
+		}
+	}
+	in := &proved{info: info, method: info.Type, linkByEmail: p.LinkByEmail()}
+	if c.State != "" && x.a.adapter != nil {
+		in.check = checkDigest("state", c.State)
+		in.use = append(in.use, UseCheck{Digest: in.check, Expires: x.now.Add(2 * checkAge)})
+		found, err := x.a.adapter.Find(x.r.Context(), Query{Check: in.check})
+		if err != nil {
+			x.storeFailed(info, err)
+			return
+		}
+		if found.CheckUsed {
+			x.refuse(x.replay(in))
+			return
+		}
+	}
+	proof, err := p.Complete(x.r.Context(), c)
+	if err != nil {
+		x.proofFailed(in, err)
+		return
+	}
+	in.profile, in.account, in.raw = proof.User, proof.Account, new(proof.Profile)
+	in.emailVerified = proof.EmailVerified
+	in.auth = AuthInfo{Provider: info.ID, Method: info.Type, AMR: proof.AMR, ACR: proof.ACR, AuthTime: proof.AuthTime}
+	in.query = Query{Account: AccountKey{info.ID, proof.Account.ProviderAccountID}, Email: proof.User.Email, Check: in.check}
+	if proof.Account.ProviderAccountID == "" {
+		x.refuse(refused{auth: info, reason: record.ReasonProfileInvalid, step: "the profile has no account id", writes: in.use})
+		return
+	}
+	x.finish(in)
+}
+
+// proofFailed refuses what a provider did not prove.
+func (x *exchange) proofFailed(in *proved, err error) {
+	r := refused{auth: in.info, reason: reasonOf(err), step: "complete at the provider", err: err, writes: in.use}
+	var pe *ProviderError
+	if errors.As(err, &pe) {
+		if pe.Denied {
+			r.page = "OAuthCallbackError"
+		}
+		if pe.Check != "" {
+			r.cause, r.check, r.why = record.TypeCheckFailed, pe.Check, "mismatch"
+		}
+	}
+	x.refuse(r)
+}
+
+// replay refuses a callback whose state or link was used before.
+func (x *exchange) replay(in *proved) refused {
+	r := refused{auth: in.info, reason: record.ReasonReplay, step: "the state was used before",
+		cause: record.TypeReplayDetected, check: "state", why: "used"}
+	if in.method == TypeEmail {
+		r.reason, r.check, r.step, r.page = record.ReasonTokenUsed, "verificationToken", "the magic link was used before", "Verification"
+		r.target = in.profile.Email
+	}
+	return r
+}
+
+// requestLink answers the request for a magic link. Known and unknown addresses
+// get the same answer.
+func (x *exchange) requestLink(p EmailProvider) {
+	info := p.Info()
+	ctx := context.WithoutCancel(x.r.Context())
+	address, err := p.Normalize(x.form["email"])
+	if err != nil {
+		x.refuse(refused{auth: info, reason: record.ReasonIdentifierInvalid, step: "the address is none that a link may be sent to"})
+		return
+	}
+	found, err := x.a.adapter.Find(ctx, Query{Email: address})
+	if err != nil {
+		x.storeFailed(info, err)
+		return
+	}
+	user := &User{ID: uuid.NewString(), Email: address}
+	if found.ByEmail != nil {
+		user = found.ByEmail.User.clone()
+	}
+	account := &Account{Type: TypeEmail, Provider: info.ID, ProviderAccountID: address, UserID: user.ID}
+	if r := x.veto(ctx, &SignInAttempt{User: user, Account: account, VerificationRequest: true}); r != nil {
+		r.auth, r.known, r.target = info, found.ByEmail, address
+		x.refuse(*r)
+		return
+	}
+	token := newRandom()
+	expires := cut(x.now.Add(p.MaxAge()))
+	row := VerificationToken{Identifier: address, Hash: x.a.csrf.HashToken(token), Expires: expires}
+	if err := x.a.commit(ctx, &Act{Writes: []Write{CreateVerificationToken{row}}}); err != nil {
+		x.storeFailed(info, err)
+		return
+	}
+	link := cookie.AppendForm([]byte(nil), "callbackUrl", x.callback)
+	link = cookie.AppendForm(link, "token", token)
+	link = cookie.AppendForm(link, "email", address)
+	err = p.Send(ctx, &MagicLink{Address: address, URL: Secret(x.callbackURL(info.ID) + "?" + string(link)), Host: x.host(), Expires: expires})
+	if err != nil {
+		x.refuse(refused{auth: info, reason: record.ReasonMailFailed, step: "send the magic link", err: err, known: found.ByEmail, target: address})
+		return
+	}
+	q := cookie.AppendForm([]byte(nil), "provider", info.ID)
+	x.redirect(x.origin + x.a.base + "/verify-request?" + string(cookie.AppendForm(q, "type", TypeEmail)))
+}
+
+// openLink completes a sign-in by magic link. The link is looked up before the
+// callbacks run, and used up in the transaction that signs in, refuses, or finds
+// it expired.
+func (x *exchange) openLink(p EmailProvider) {
+	info := p.Info()
+	query := x.query()
+	ctx := context.WithoutCancel(x.r.Context())
+	bad := refused{auth: info, page: "Verification", reason: record.ReasonTokenUnknown, step: "no such magic link"}
+	token := query["token"]
+	if token == "" {
+		x.refuse(bad)
+		return
+	}
+	hash := x.a.csrf.HashToken(token)
+	found, err := x.a.adapter.Find(ctx, Query{Verification: hash})
+	if err != nil {
+		x.storeFailed(info, err)
+		return
+	}
+	row := found.Verification
+	if row == nil || query["email"] != "" && query["email"] != row.Identifier {
+		x.refuse(bad)
+		return
+	}
+	in := &proved{info: info, method: TypeEmail, profile: User{Email: row.Identifier}, emailVerified: true,
+		account: Account{Type: TypeEmail, Provider: info.ID, ProviderAccountID: row.Identifier},
+		auth:    AuthInfo{Provider: info.ID, Method: TypeEmail},
+		query:   Query{Email: row.Identifier, Verification: hash},
+		use:     []Write{UseVerificationToken{Identifier: row.Identifier, Hash: hash}}}
+	if !row.Expires.After(x.now) {
+		known, err := x.a.adapter.Find(ctx, Query{Email: row.Identifier})
+		if err != nil {
+			x.storeFailed(info, err)
+			return
+		}
+		bad.reason, bad.step, bad.writes = record.ReasonTokenExpired, "the magic link has expired", in.use
+		bad.known, bad.target = known.ByEmail, row.Identifier
+		x.refuse(bad)
+		return
+	}
+	x.finish(in)
+}
+
+// checkCredentials completes a sign-in by what somebody typed.
+func (x *exchange) checkCredentials(p CredentialsProvider) {
+	info := p.Info()
+	ctx := context.WithoutCancel(x.r.Context())
+	user, err := x.authorize(p)
+	if err != nil || user == nil {
+		x.refuseCredentials(info, err)
+		return
+	}
+	user = user.clone()
+	if user.ID == "" {
+		user.ID = uuid.NewString()
+	}
+	in := &proved{info: info, method: TypeCredentials, profile: *user,
+		account: Account{Type: TypeCredentials, Provider: info.ID, ProviderAccountID: user.ID},
+		auth:    AuthInfo{Provider: info.ID, Method: TypeCredentials},
+		query:   Query{UserID: user.ID}, credentials: x.form}
+	if r := x.veto(ctx, &SignInAttempt{User: user.clone(), Account: in.account.clone(), Credentials: x.form}); r != nil {
+		r.auth, r.target = info, user.Email
+		x.refuse(*r)
+		return
+	}
+	in.vetoed = true
+	x.finish(in)
+}
+
+func (x *exchange) authorize(p CredentialsProvider) (u *User, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			u, err = nil, panicError(v)
+		}
+	}()
+	u, err = p.Authorize(x.r.Context(), x.form, x.r)
+	if err == nil && u == nil {
+		err = ErrBadCredentials
+	}
+	return u, err
+}
+
+// refuseCredentials refuses what somebody typed. The claimed address is looked
+// up so that the entry is about whom it concerns.
+func (x *exchange) refuseCredentials(info ProviderInfo, err error) {
+	r := refused{auth: info, page: "CredentialsSignin", code: "credentials", reason: record.ReasonBadCredentials, step: "bad credentials"}
+	if !errors.Is(err, ErrBadCredentials) {
+		r = refused{auth: info, reason: record.ReasonInternal, step: "authorize", err: err}
+	}
+	var ce *CredentialsError
+	if errors.As(err, &ce) {
+		if ce.Code != "" {
+			r.code = ce.Code
+		}
+		if ce.Reason == record.ReasonUnknownUser {
+			r.reason = ce.Reason
+		}
+		r.target = ce.Target
+	}
+	// A person may have typed the password into the wrong field, so only what
+	// is an address is taken from the form.
+	if email := strings.ToLower(strings.TrimSpace(x.form["email"])); r.target == "" && looksLikeAddress(email) {
+		r.target = email
+	}
+	if r.target != "" && x.a.adapter != nil {
+		if found, err := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{Email: strings.ToLower(r.target)}); err == nil {
+			r.known = found.ByEmail
+		}
+	}
+	x.refuse(r)
+}
+
+func looksLikeAddress(s string) bool {
+	local, domain, ok := strings.Cut(s, "@")
+	return ok && len(s) <= maxEmailText && local != "" && strings.Contains(domain, ".") &&
+		!strings.ContainsAny(s, " \t\r\n\"<>,;:\\()[]") && !strings.Contains(domain, "@")
+}
+
+// veto asks the signIn callback; nil means that it allows.
+func (x *exchange) veto(ctx context.Context, s *SignInAttempt) (r *refused) {
+	fn := x.a.cfg.Callbacks.SignIn
+	if fn == nil {
+		return nil
+	}
+	s.Request = x.a.request(x.visit)
+	err := func() (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = panicError(v)
+			}
+		}()
+		return fn(ctx, s)
+	}()
+	if err == nil {
+		return nil
+	}
+	r = &refused{page: "AccessDenied", reason: record.ReasonAccessDenied, step: "the signIn callback refused"}
+	var no *refusal
+	switch {
+	case errors.As(err, &no):
+		r.code, r.to = no.code, no.url
+	case errors.Is(err, ErrBadCredentials):
+		r.page, r.code, r.reason = "CredentialsSignin", "credentials", record.ReasonBadCredentials
+	default:
+		r.reason, r.step, r.err = record.ReasonInternal, "signIn callback", err
+	}
+	return r
+}
+
+// refused is an attempt that comes to nothing: what is recorded, and what the
+// visitor is told, which is less.
+type refused struct {
+	auth   ProviderInfo
+	reason string
+	step   string
+	page   string // code of the error page; Configuration when empty
+	code   string
+	to     string // where the signIn callback sends the visitor instead
+	err    error
+
+	// cause is the type of the more precise entry, with what failed and why.
+	cause, check, why string
+
+	known   *FoundUser // the known user whose address or account was claimed
+	target  string
+	account *AccountKey
+	writes  []Write // what the attempt uses up
+}
+
+// refuse records a refused attempt and answers it.
+func (x *exchange) refuse(r refused) {
+	if err := retry(func() error { return x.recordRefusal(&r) }); err != nil {
+		x.a.log.Error("record refused sign-in", "reason", r.reason, "error", err.Error())
+	}
+	x.clearChecksIf(r.auth.Type)
+	if r.to != "" {
+		to, err := x.resolveURL(r.to, "signIn callback")
+		if err == nil {
+			x.redirect(to)
+			return
+		}
+		r.err = err
+	}
+	x.fail(&routeError{step: r.step, reason: r.reason, page: r.page, code: r.code, err: r.err})
+}
+
+func (x *exchange) clearChecksIf(typ string) {
+	if x.action == "callback" && (typ == TypeOAuth || typ == TypeOIDC) {
+		x.clearChecks()
+	}
+}
+
+// recordRefusal writes the entries of a refused attempt. When what it uses up
+// was used meanwhile, it is recorded all the same.
+func (x *exchange) recordRefusal(r *refused) error {
+	rec := x.a.newRecorder(x.visit)
+	rec.auth = AuthInfo{Provider: r.auth.ID, Method: r.auth.Type}
+	key := record.NewKey()
+	writes := r.writes
+	ev := &SignInFailedEvent{Target: r.target, Account: r.account}
+	if r.known != nil {
+		ev.User = r.known.User.clone()
+		if key = r.known.Subject; key.IsZero() {
+			key = record.NewKey()
+			writes = append(writes[:len(writes):len(writes)], AddSubject{UserID: r.known.User.ID, Subject: key})
+		}
+	}
+	var events []told
+	if r.cause != "" {
+		d := &DefenceEvent{Envelope: rec.failure(r.cause, r.reason), Check: r.check, Why: r.why}
+		rec.cause = d.ID
+		events = append(events, told{d, keys{subject: key}})
+	}
+	ev.Envelope = rec.failure(record.TypeSignInFailed, r.reason)
+	if r.known != nil {
+		ev.Subject = r.known.User.ID
+	}
+	events = append(events, told{ev, keys{subject: key}})
+	err := x.a.act(x.r.Context(), x.firing, writes, events...)
+	if isConflict(err) {
+		r.writes = nil
+		if r.known != nil && r.known.Subject.IsZero() && x.a.adapter != nil {
+			if found, ferr := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{UserID: r.known.User.ID}); ferr == nil {
+				r.known = found.ByID
+			}
+		}
+	}
+	return err
+}
+
+// refuseCSRF refuses a sign-in that did not come from our own page.
+func (x *exchange) refuseCSRF(info ProviderInfo) {
+	why := "mismatch"
+	if x.form["csrfToken"] == "" || x.csrfCookie != "" {
+		why = "missing"
+	}
+	x.refuse(refused{auth: info, page: "MissingCSRF", reason: record.ReasonCSRF, step: "CSRF token missing or wrong",
+		cause: record.TypeCSRFRejected, check: "csrf", why: why})
+}
+
+// storeFailed answers an attempt that the store could not decide. It is
+// recorded if the store can do that.
+func (x *exchange) storeFailed(info ProviderInfo, err error) {
+	x.refuse(refused{auth: info, reason: record.ReasonStoreError, step: "store", err: err})
+}
+
+// proved is a sign-in after its proof, on its way to a session.
+type proved struct {
+	info          ProviderInfo
+	method        string
+	profile       User
+	account       Account
+	raw           *Claims
+	emailVerified bool
+	linkByEmail   bool
+	auth          AuthInfo
+	credentials   map[string]string
+
+	query  Query
+	check  [32]byte
+	use    []Write // what the first commit uses up
+	vetoed bool    // the signIn callback was asked
+
+	newUserID string
+	// token is what the jwt callback returned for the user tokenFor; refusal is
+	// what it came to when it gave none.
+	token    *Claims
+	tokenFor string
+	sid      string
+	old      Claims // of the token that came with the request
+}
+
+// finish decides a proved sign-in, carries it out and answers. When another act
+// gets in its way it is decided anew from fresh reads; callbacks are not called
+// again.
+func (x *exchange) finish(in *proved) {
+	ctx := context.WithoutCancel(x.r.Context())
+	in.newUserID = uuid.NewString()
+	in.sid = newSID()
+	var no *refused
+	err := retry(func() (err error) {
+		no = nil
+		t, no2, err := x.read(ctx, in)
+		if err != nil || no2 != nil {
+			no = no2
+			return err
+		}
+		if !in.vetoed {
+			in.vetoed = true
+			user := in.profile.clone()
+			if t.byAccount != nil {
+				user = t.byAccount.User.clone()
+			} else if in.method == TypeEmail && t.byEmail != nil {
+				user = t.byEmail.User.clone()
+			} else {
+				user.ID = in.newUserID
+			}
+			account := in.account.clone()
+			if in.method == TypeEmail {
+				account.UserID = user.ID
+			}
+			if no = x.veto(ctx, &SignInAttempt{User: user, Account: account, Profile: in.raw.clone()}); no != nil {
+				no.known = t.byAccount
+				if no.known == nil {
+					no.known = t.byEmail
+				}
+				return nil
+			}
+		}
+		no, err = x.carryOut(ctx, in, t)
+		return err
+	})
+	switch {
+	case err != nil:
+		r := refused{auth: in.info, reason: record.ReasonStoreError, step: "store the sign-in", err: err}
+		if x.a.adapter == nil {
+			r.step = "record the sign-in"
+		}
+		x.refuse(r)
+	case no != nil:
+		no.auth = in.info
+		if no.target == "" {
+			no.target = in.profile.Email
+		}
+		if no.writes == nil && no.cause != record.TypeReplayDetected {
+			no.writes = in.use
+		}
+		x.refuse(*no)
+	}
+}
+
+// newSID returns a new session id, 22 characters.
+func newSID() string { return record.NewKey().String() }
+
+// read asks what the decision needs. A nil attempt means that it refuses.
+func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, error) {
+	a := x.a
+	t := &attempt{method: in.method, profile: in.profile, account: in.account, emailVerified: in.emailVerified,
+		linkByEmail: in.linkByEmail, database: a.cfg.Session.Strategy == StrategyDatabase, now: x.now, newUserID: in.newUserID}
+	token, _ := x.jar.Chunks(x.cookieName(sessionCookie))
+	tokenUser := ""
+	if token != "" && !t.database {
+		if c, err := a.openToken(token, x.now, x.cookieName(sessionCookie)); err == nil {
+			in.old = c
+			tokenUser = c.String("sub")
+		}
+	}
+	if a.adapter == nil {
+		return t, nil, nil
+	}
+	q := in.query
+	if t.database && len(token) <= 1024 {
+		q.Session = Secret(token)
+	} else if in.method != TypeCredentials {
+		q.UserID = tokenUser
+	}
+	found, err := a.adapter.Find(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	if found.CheckUsed || in.query.Verification != "" && found.Verification == nil {
+		r := x.replay(in)
+		r.known = found.ByEmail
+		return nil, &r, nil
+	}
+	t.byAccount, t.byEmail = found.ByAccount, found.ByEmail
+	switch {
+	case t.database && found.Session != nil && found.Session.Session.Expires.After(x.now):
+		t.session, t.signedIn = &found.Session.Session, &found.Session.FoundUser
+	case !t.database && in.method != TypeCredentials:
+		t.signedIn = found.ByID
+	}
+	if in.method == TypeCredentials {
+		t.byAccount = found.ByID
+		if t.database && found.ByID == nil {
+			return nil, &refused{reason: record.ReasonConfiguration,
+				step: "credentials with database sessions need a user of the adapter, and Authorize returned another"}, nil
+		}
+	}
+	return t, nil, nil
+}
+
+// decision decides; credentials and sign-ins without an adapter take the user
+// as it was proved.
+func (x *exchange) decision(in *proved, t *attempt) decision {
+	if x.a.adapter != nil && in.method != TypeCredentials {
+		return decide(*t)
+	}
+	d := decision{user: FoundUser{User: in.profile}}
+	if in.method != TypeCredentials {
+		d.user.User.ID = in.newUserID
+	}
+	if t.byAccount != nil {
+		d.user.Subject = t.byAccount.Subject
+		d.meet()
+	} else {
+		d.user.Subject = record.NewKey()
+	}
+	d.ends = t.signedIn != nil && t.signedIn.User.ID != d.user.User.ID
+	return d
+}
+
+// carryOut commits a decided sign-in and answers, or says why it is refused.
+func (x *exchange) carryOut(ctx context.Context, in *proved, t *attempt) (*refused, error) {
+	d := x.decision(in, t)
+	if d.refused != "" {
+		return &refused{page: "OAuthAccountNotLinked", reason: d.refused, step: "the account belongs to another user or needs linking",
+			known: &d.user, account: &AccountKey{in.account.Provider, in.account.ProviderAccountID}}, nil
+	}
+	rec := x.a.newRecorder(x.visit)
+	rec.actor = Actor{Type: record.ActorUser, ID: d.user.User.ID}
+	rec.auth = in.auth
+	k := keys{subject: d.user.Subject, actor: d.user.Subject}
+	events := x.changes(rec, in, d, k)
+	if t.database {
+		return nil, x.signInRow(ctx, rec, in, t, d, events)
+	}
+	return x.signInToken(ctx, rec, in, d, events)
+}
+
+// changes returns the events of what a sign-in does to user and account.
+func (x *exchange) changes(rec *recorder, in *proved, d decision, k keys) []told {
+	var events []told
+	add := func(ev Event) {
+		ev.Meta().Subject = d.user.User.ID
+		events = append(events, told{ev, k})
+	}
+	if d.created {
+		add(&CreateUserEvent{Envelope: rec.envelope(record.TypeCreateUser), User: d.user.User.clone(),
+			SignInInfo: &SignInInfo{Provider: in.info.ID, Account: in.account.clone(), Profile: in.raw.clone()}})
+	}
+	if d.updated {
+		add(&UpdateUserEvent{Envelope: rec.envelope(record.TypeUpdateUser), User: d.user.User.clone(), Changed: []string{"emailVerified"}})
+	}
+	if d.linked {
+		profile := in.profile
+		add(&LinkAccountEvent{Envelope: rec.envelope(record.TypeLinkAccount), User: d.user.User.clone(), Account: in.account.clone(), Profile: &profile})
+	}
+	return events
+}
+
+// signInEvent returns the signIn event of a carried-out decision.
+func (x *exchange) signInEvent(rec *recorder, in *proved, d decision, sid string) *SignInEvent {
+	ev := &SignInEvent{Envelope: rec.envelope(record.TypeSignIn), User: d.user.User.clone(), Account: in.account.clone(),
+		Profile: in.raw.clone(), strategy: x.a.cfg.Session.Strategy}
+	if in.method == TypeEmail {
+		ev.Account.UserID = d.user.User.ID
+	}
+	if x.a.adapter != nil && in.method != TypeCredentials {
+		ev.IsNewUser = new(d.isNew)
+	}
+	ev.Subject, ev.Session = d.user.User.ID, sid
+	return ev
+}
+
+// signInRow signs in with a database session: everything is one commit.
+func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, events []told) error {
+	k := keys{subject: d.user.Subject, actor: d.user.Subject}
+	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
+	if d.ends && t.session != nil {
+		old := t.signedIn
+		oldKey := old.Subject
+		if oldKey.IsZero() {
+			oldKey = record.NewKey()
+			writes = append(writes, AddSubject{UserID: old.User.ID, Subject: oldKey})
+		}
+		writes = append(writes, DeleteSession{Handle: t.session.Handle})
+		ev := &SessionRevokedEvent{Envelope: rec.envelope(record.TypeSessionRevoked), User: old.User.clone(), Scope: "one", Count: 1}
+		ev.Subject, ev.Session = old.User.ID, t.session.ID
+		events = append(events, told{ev, keys{subject: oldKey, actor: k.actor}})
+	}
+	row := StoredSession{Token: Secret(uuid.NewString()), UserID: d.user.User.ID, ID: in.sid,
+		Expires: cut(x.now.Add(x.a.cfg.Session.MaxAge)), Begun: x.now, Provider: in.info.ID}
+	if d.keep && t.session != nil {
+		row = *t.session
+		row.Token, _ = secretOf(x.jar.Chunks(x.cookieName(sessionCookie)))
+	} else {
+		writes = append(writes, CreateSession{Session: row})
+	}
+	sid := row.ID
+	if sid == "" {
+		sid = x.a.foreignID(string(row.Token))
+	}
+	events = append(events, told{x.signInEvent(rec, in, d, sid), k})
+	if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
+		return err
+	}
+	x.sendSession(string(row.Token), row.Expires)
+	x.welcome(d)
+	return nil
+}
+
+func secretOf(value string, _ []string) (Secret, bool) { return Secret(value), value != "" }
+
+func (x *exchange) sendSession(value string, expires time.Time) {
+	x.a.sendSession(x.visit, value, expires)
+}
+
+// signInToken signs in with a token session: the writes with their events
+// first, then, after the jwt callback, signIn. A first commit that would tell of
+// nothing is left out, and what it writes goes with the second.
+func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d decision, events []told) (*refused, error) {
+	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
+	first := len(events) > 0
+	if first {
+		if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
+			return nil, err
+		}
+		writes, in.use = nil, nil
+		d.user.Subject = events[0].subject
+	}
+	if in.tokenFor != d.user.User.ID {
+		if in.tokenFor != "" {
+			return nil, errors.New("the account changed hands during the sign-in")
+		}
+		in.tokenFor = d.user.User.ID
+		if no := x.makeToken(ctx, in, d); no != nil {
+			no.known = x.knownUser(d)
+			if no.page == "" && no.err == nil { // the callback gave nothing: no session, and on
+				return nil, x.endWithoutToken(in, no)
+			}
+			return no, nil
+		}
+	}
+	k := keys{subject: d.user.Subject, actor: d.user.Subject}
+	ev := x.signInEvent(rec, in, d, in.sid)
+	commit := func() error { return x.a.act(ctx, x.firing, writes, told{ev, k}) }
+	var err error
+	if first {
+		// The first commit is done, so nothing is decided anew.
+		if err = retry(commit); err != nil {
+			return &refused{reason: record.ReasonStoreError, step: "record the sign-in", err: err, known: x.knownUser(d)}, nil
+		}
+	} else if err = commit(); err != nil {
+		return nil, err
+	}
+	x.a.sendToken(x.visit, in.token)
+	x.welcome(d)
+	return nil, nil
+}
+
+// knownUser is the user a refused attempt is about, when the store has them.
+func (x *exchange) knownUser(d decision) *FoundUser {
+	if x.a.adapter == nil || d.user.Subject.IsZero() {
+		return nil
+	}
+	u := d.user
+	return &u
+}
+
+// makeToken builds the claims of a new session token and calls the jwt callback.
+func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refused {
+	user := &d.user.User
+	if sid, ok := in.old.o.String("sid"); ok && d.keep {
+		in.sid = sid
+	}
+	var c Claims
+	for _, m := range [...][2]string{{"name", user.Name}, {"email", user.Email}, {"picture", user.Image}} {
+		if m[1] == "" {
+			c.o.SetRaw(m[0], []byte("null"))
+		} else {
+			c.o.SetString(m[0], m[1])
+		}
+	}
+	c.o.SetString("sub", user.ID)
+	c.o.SetString("sid", in.sid)
+	in.token = &c
+	if x.a.cfg.Callbacks.JWT == nil {
+		return nil
+	}
+	p := &JWTParams{Token: c.Clone(), User: user.clone(), Account: in.account.clone(), Profile: in.raw.clone(), Trigger: "signIn"}
+	if x.a.adapter != nil {
+		p.IsNewUser = new(d.isNew)
+	}
+	if d.isNew {
+		p.Trigger = "signUp"
+	}
+	token, err := x.a.callJWT(ctx, p, c)
+	in.token = token
+	switch {
+	case err != nil:
+		return &refused{reason: record.ReasonInternal, step: "jwt callback", err: err}
+	case token == nil:
+		return &refused{reason: record.ReasonAccessDenied, step: "the jwt callback gave no token"}
+	}
+	return nil
+}
+
+// endWithoutToken answers a sign-in for which the jwt callback gave nothing:
+// any session ends, and the visitor goes on without one.
+func (x *exchange) endWithoutToken(in *proved, no *refused) error {
+	no.auth, no.target, no.writes = in.info, in.profile.Email, in.use
+	if err := retry(func() error { return x.recordRefusal(no) }); err != nil {
+		x.a.log.Error("record refused sign-in", "reason", no.reason, "error", err.Error())
+	}
+	x.logFailure(&routeError{step: no.step, reason: no.reason})
+	x.a.endCookies(x.visit)
+	x.redirect(x.callback)
+	return nil
+}
+
+// welcome sends a signed-in visitor on.
+func (x *exchange) welcome(d decision) {
+	if page := x.a.cfg.Pages.NewUser; d.isNew && page != "" {
+		x.redirect(x.origin + withQuery(page, "callbackUrl", x.callback))
+		return
+	}
+	x.redirect(x.callback)
+}
+
+// signOut answers POST signout. Whatever fails, the cookies go.
+func (x *exchange) signOut() {
+	if !x.csrfOK {
+		x.rejectCSRF()
+		x.fail(&routeError{step: "CSRF token missing or wrong", reason: record.ReasonCSRF, page: "MissingCSRF", told: true})
+		return
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	if token, _ := x.jar.Chunks(x.cookieName(sessionCookie)); token != "" {
+		if err := x.endSession(ctx, token); err != nil {
+			x.a.log.Error("sign out", "error", err.Error())
+		}
+	}
+	x.a.endCookies(x.visit)
+	x.redirect(x.callback)
+}
+
+// endSession ends the session that token opens and tells of it.
+func (x *exchange) endSession(ctx context.Context, token string) error {
+	a := x.a
+	rec := a.newRecorder(x.visit)
+	if a.cfg.Session.Strategy == StrategyJWT {
+		c, err := a.openToken(token, x.now, x.cookieName(sessionCookie))
+		if err != nil {
+			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
+			return nil
+		}
+		s := a.fromToken(c)
+		key, err := a.subjectKey(ctx, s.User.ID)
+		if err != nil {
+			return err
+		}
+		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Token: &c}
+		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
+		return retry(func() error { return a.act(ctx, x.firing, nil, told{ev, keys{key, key}}) })
+	}
+	return retry(func() error {
+		found, err := a.storedSession(ctx, token)
+		if errors.Is(err, ErrNoSession) {
+			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s := a.fromRow(found)
+		if !s.Expires.After(x.now) {
+			if err := a.rowExpired(ctx, x.visit, x.firing, s); !errors.Is(err, ErrNoSession) {
+				return err
+			}
+			return nil
+		}
+		key := s.subject
+		writes := []Write{DeleteSession{Handle: found.Session.Handle}}
+		if key.IsZero() {
+			key = record.NewKey()
+			writes = append(writes, AddSubject{UserID: s.User.ID, Subject: key})
+		}
+		rec := a.newRecorder(x.visit)
+		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Session: &found.Session}
+		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
+		if err := a.act(ctx, x.firing, writes, told{ev, keys{key, key}}); err != nil {
+			return fmt.Errorf("end session: %w", err)
+		}
+		return nil
+	})
+}
