@@ -4,9 +4,11 @@ package main
 import (
 	"fmt"
 
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/record"
 )
 
 func main() {
-	fmt.Println(record.Header{})
+	fmt.Printf("%T %T %T\n", gatebook.User{}, (*book.Book)(nil), record.Header{})
 }
