@@ -202,6 +202,7 @@ type sessionKey struct{}
 // resolved is what the middleware found; it travels in the request's context.
 type resolved struct {
 	auth    *Auth
+	visit   *visit
 	session *Session
 	err     error
 }
@@ -216,8 +217,8 @@ func (a *Auth) Middleware(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		res := &resolved{auth: a, err: ErrNoSession}
 		v, trusted := a.visit(r, "")
+		res := &resolved{auth: a, visit: v, err: ErrNoSession}
 		if token, fromCookie := a.presented(v); token != "" && trusted {
 			f := a.handlers.begin(r.Context())
 			res.session, res.err = a.readSession(r.Context(), v, f, token, fromCookie, nil)

@@ -1,0 +1,325 @@
+package gatebook
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gatebook/gatebook/record"
+	"github.com/google/uuid"
+)
+
+// ErrNotRevocable says that sessions cannot be ended from here: they are tokens
+// that visitors hold.
+var ErrNotRevocable = errors.New("gatebook: token sessions cannot be revoked")
+
+var errNoAdapter = errors.New("gatebook: without Config.Adapter there are no users to write")
+
+// CreateUser creates a user and records createUser. An empty ID is replaced by
+// a random UUID; the e-mail address is put in lower case. The error matches
+// ErrConflict when the id or the address is taken. The actor is the session in
+// ctx, if the middleware put one there, else the application; that holds for
+// all writes of the application.
+func (a *Auth) CreateUser(ctx context.Context, u User) (*User, error) {
+	return a.own(nil).CreateUser(ctx, u)
+}
+
+// UpdateUser overwrites the named fields (name, email, emailVerified, image, or
+// keys of Extra) of the user u.ID and records updateUser; it returns the whole
+// user. The error matches ErrNotFound when there is no such user, and
+// ErrConflict when a new address is taken.
+func (a *Auth) UpdateUser(ctx context.Context, u User, fields ...string) (*User, error) {
+	return a.own(nil).UpdateUser(ctx, u, fields...)
+}
+
+// DeleteUser deletes a user with all accounts and sessions and records
+// deleteUser. What the book holds of the person stays. The error matches
+// ErrNotFound when there is no such user.
+func (a *Auth) DeleteUser(ctx context.Context, id string) error {
+	return a.own(nil).DeleteUser(ctx, id)
+}
+
+// LinkAccount links an account to the user acc.UserID and records linkAccount.
+// The error matches ErrNotFound when there is no such user, and ErrConflict
+// when the account is linked already.
+func (a *Auth) LinkAccount(ctx context.Context, acc Account) error {
+	return a.own(nil).LinkAccount(ctx, acc)
+}
+
+// UnlinkAccount removes an account from a user and records unlinkAccount. The
+// error matches ErrNotFound when the user has no such account.
+func (a *Auth) UnlinkAccount(ctx context.Context, userID string, key AccountKey) error {
+	return a.own(nil).UnlinkAccount(ctx, userID, key)
+}
+
+// RevokeSessions ends all sessions of a user, records session.revoked, and
+// returns how many there were. With token sessions the error is
+// [ErrNotRevocable].
+func (a *Auth) RevokeSessions(ctx context.Context, userID string) (int, error) {
+	return a.own(nil).RevokeSessions(ctx, userID)
+}
+
+// InTransaction returns the same writes as part of the application's own
+// transaction on the adapter's database. They are durable, recorded and told of
+// when the application commits: call [Transaction.Committed] then.
+func (a *Auth) InTransaction(tx *sql.Tx) *Transaction { return a.own(tx) }
+
+func (a *Auth) own(tx *sql.Tx) *Transaction { return &Transaction{a: a, tx: tx} }
+
+// Transaction carries out writes inside the application's transaction. It is
+// not safe for concurrent use.
+type Transaction struct {
+	a    *Auth
+	tx   *sql.Tx
+	told []told
+}
+
+// Committed tells the handlers of what the transaction did. Call it after the
+// commit and not otherwise; without it nothing is lost but the handlers' calls.
+func (t *Transaction) Committed(ctx context.Context) {
+	f := t.a.handlers.begin(ctx)
+	defer f.close()
+	t.a.book.Wake()
+	for _, e := range t.told {
+		f.fire(e.ev)
+	}
+	t.told = nil
+}
+
+// recorder begins an act of the application.
+func (t *Transaction) recorder(ctx context.Context) (*recorder, record.Key) {
+	r := &recorder{a: t.a, id: newID(), now: cut(t.a.now()), source: record.SourceApp, actor: Actor{Type: record.ActorApp}}
+	res, ok := ctx.Value(sessionKey{}).(*resolved)
+	if !ok || res.auth != t.a {
+		return r, record.Key{}
+	}
+	r.request = t.a.request(res.visit)
+	if res.session == nil {
+		return r, record.Key{}
+	}
+	r.actor = Actor{Type: record.ActorUser, ID: res.session.User.ID}
+	return r, res.session.subject
+}
+
+// commit carries out writes, with the events that tell of them.
+func (t *Transaction) commit(ctx context.Context, writes []Write, events ...told) error {
+	entries, err := t.a.entries(ctx, events)
+	if err != nil {
+		return err
+	}
+	act := &Act{Writes: writes, Entries: entries, Tx: t.tx, InTx: t.a.inTx(events)}
+	if err := t.a.commit(ctx, act); err != nil {
+		return err
+	}
+	if t.tx != nil {
+		t.told = append(t.told, events...)
+		return nil
+	}
+	f := t.a.handlers.begin(ctx)
+	defer f.close()
+	for _, e := range events {
+		f.fire(e.ev)
+	}
+	return nil
+}
+
+// user reads a user for a write; the writes begin with giving them a subject
+// key when the book has not met them.
+func (t *Transaction) user(ctx context.Context, id string) (*FoundUser, []Write, error) {
+	if t.a.adapter == nil {
+		return nil, nil, errNoAdapter
+	}
+	if id == "" {
+		return nil, nil, fmt.Errorf("%w: the user's id is empty", ErrNotFound)
+	}
+	found, err := t.a.adapter.Find(ctx, Query{UserID: id, Tx: t.tx})
+	if err != nil {
+		return nil, nil, err
+	}
+	if found.ByID == nil {
+		return nil, nil, fmt.Errorf("%w: user", ErrNotFound)
+	}
+	u := found.ByID
+	if !u.Subject.IsZero() {
+		return u, nil, nil
+	}
+	u.Subject = record.NewKey()
+	return u, []Write{AddSubject{UserID: id, Subject: u.Subject}}, nil
+}
+
+// again runs fn anew while it conflicts, unless it is part of a transaction of
+// the application, which then has failed as a whole.
+func (t *Transaction) again(fn func() error) error {
+	if t.tx != nil {
+		return fn()
+	}
+	return retry(fn)
+}
+
+// CreateUser is [Auth.CreateUser] in this transaction.
+func (t *Transaction) CreateUser(ctx context.Context, u User) (*User, error) {
+	if t.a.adapter == nil {
+		return nil, errNoAdapter
+	}
+	user := u.clone()
+	if user.ID == "" {
+		user.ID = uuid.NewString()
+	}
+	user.Email = strings.ToLower(user.Email)
+	user.EmailVerified = cut(user.EmailVerified)
+	r, actor := t.recorder(ctx)
+	key := record.NewKey()
+	ev := &CreateUserEvent{Envelope: r.envelope(record.TypeCreateUser), User: user.clone()}
+	ev.Subject = user.ID
+	if err := t.commit(ctx, []Write{CreateUser{User: *user, Subject: key}}, told{ev, keys{key, actor}}); err != nil {
+		return nil, fmt.Errorf("create user: %w", err)
+	}
+	return user, nil
+}
+
+// UpdateUser is [Auth.UpdateUser] in this transaction.
+func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) (*User, error) {
+	if len(fields) == 0 {
+		return nil, errors.New("gatebook: UpdateUser: name the fields to write")
+	}
+	var user *User
+	err := t.again(func() error {
+		found, writes, err := t.user(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		user = found.User.clone()
+		for _, f := range fields {
+			switch f {
+			case "name":
+				user.Name = u.Name
+			case "email":
+				user.Email = strings.ToLower(u.Email)
+			case "emailVerified":
+				user.EmailVerified = cut(u.EmailVerified)
+			case "image":
+				user.Image = u.Image
+			default:
+				v, ok := u.Extra[f]
+				if !ok {
+					return fmt.Errorf("gatebook: UpdateUser: %q is neither a field nor a key of Extra", f)
+				}
+				if user.Extra == nil {
+					user.Extra = map[string]any{}
+				}
+				user.Extra[f] = v
+			}
+		}
+		r, actor := t.recorder(ctx)
+		ev := &UpdateUserEvent{Envelope: r.envelope(record.TypeUpdateUser), User: user.clone(), Changed: fields}
+		ev.Subject = user.ID
+		writes = append(writes, UpdateUser{User: *user, Fields: fields})
+		return t.commit(ctx, writes, told{ev, keys{found.Subject, actor}})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("update user: %w", err)
+	}
+	return user, nil
+}
+
+// DeleteUser is [Auth.DeleteUser] in this transaction.
+func (t *Transaction) DeleteUser(ctx context.Context, id string) error {
+	err := t.again(func() error {
+		found, writes, err := t.user(ctx, id)
+		if err != nil {
+			return err
+		}
+		r, actor := t.recorder(ctx)
+		ev := &DeleteUserEvent{Envelope: r.envelope(record.TypeDeleteUser), User: found.User.clone()}
+		ev.Subject = id
+		return t.commit(ctx, append(writes, DeleteUser{ID: id}), told{ev, keys{found.Subject, actor}})
+	})
+	if err != nil {
+		return fmt.Errorf("delete user: %w", err)
+	}
+	return nil
+}
+
+// LinkAccount is [Auth.LinkAccount] in this transaction.
+func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
+	if acc.Provider == "" || acc.ProviderAccountID == "" || acc.Type == "" {
+		return errors.New("gatebook: LinkAccount: Provider, ProviderAccountID and Type are required")
+	}
+	err := t.again(func() error {
+		found, writes, err := t.user(ctx, acc.UserID)
+		if err != nil {
+			return err
+		}
+		r, actor := t.recorder(ctx)
+		r.auth = AuthInfo{Provider: acc.Provider, Method: acc.Type}
+		ev := &LinkAccountEvent{Envelope: r.envelope(record.TypeLinkAccount), User: found.User.clone(), Account: acc.clone()}
+		ev.Subject = acc.UserID
+		return t.commit(ctx, append(writes, LinkAccount{Account: acc}), told{ev, keys{found.Subject, actor}})
+	})
+	if err != nil {
+		return fmt.Errorf("link account: %w", err)
+	}
+	return nil
+}
+
+// UnlinkAccount is [Auth.UnlinkAccount] in this transaction.
+func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key AccountKey) error {
+	err := t.again(func() error {
+		found, writes, err := t.user(ctx, userID)
+		if err != nil {
+			return err
+		}
+		linked, err := t.a.adapter.Find(ctx, Query{Account: key, Tx: t.tx})
+		if err != nil {
+			return err
+		}
+		if linked.ByAccount == nil || linked.ByAccount.User.ID != userID {
+			return fmt.Errorf("%w: the user has no such account", ErrNotFound)
+		}
+		r, actor := t.recorder(ctx)
+		r.auth.Provider = key.Provider
+		ev := &UnlinkAccountEvent{Envelope: r.envelope(record.TypeUnlinkAccount), User: found.User.clone(),
+			Account: &Account{UserID: userID, Provider: key.Provider, ProviderAccountID: key.ProviderAccountID}}
+		ev.Subject = userID
+		return t.commit(ctx, append(writes, UnlinkAccount{UserID: userID, AccountKey: key}), told{ev, keys{found.Subject, actor}})
+	})
+	if err != nil {
+		return fmt.Errorf("unlink account: %w", err)
+	}
+	return nil
+}
+
+// RevokeSessions is [Auth.RevokeSessions] in this transaction.
+func (t *Transaction) RevokeSessions(ctx context.Context, userID string) (int, error) {
+	if t.a.cfg.Session.Strategy == StrategyJWT {
+		return 0, ErrNotRevocable
+	}
+	n := 0
+	err := t.again(func() error {
+		n = 0
+		found, writes, err := t.user(ctx, userID)
+		if err != nil {
+			return err
+		}
+		sessions, err := t.a.adapter.Sessions(ctx, userID)
+		if err != nil {
+			return err
+		}
+		for _, s := range sessions {
+			writes = append(writes, DeleteSession{Handle: s.Handle})
+		}
+		if n = len(sessions); n == 0 {
+			return nil
+		}
+		r, actor := t.recorder(ctx)
+		ev := &SessionRevokedEvent{Envelope: r.envelope(record.TypeSessionRevoked), User: found.User.clone(), Scope: "all", Count: n}
+		ev.Subject = userID
+		return t.commit(ctx, writes, told{ev, keys{found.Subject, actor}})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("revoke sessions: %w", err)
+	}
+	return n, nil
+}
