@@ -66,7 +66,8 @@ var rooms = []room{
 	{path: "provider/catalog", ours: []string{".", "provider/oauth"}},
 	{path: "provider/email", ours: []string{"."}},
 	{path: "provider/credentials", ours: []string{"."}},
-	{path: "mail/smtp", ours: []string{"."}},
+	// The Mailer that it implements is provider/email's.
+	{path: "mail/smtp", ours: []string{".", "provider/email"}},
 	{path: "passkey", ours: []string{"."}},
 	{path: "adapter/sqlstore", ours: []string{".", "record", "book", "internal/sqldb"}},
 	{path: "adapter/memory", ours: []string{".", "record", "book", "adapter/sqlstore"}},
