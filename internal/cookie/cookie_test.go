@@ -271,7 +271,9 @@ func FuzzJar(f *testing.F) {
 				t.Fatalf("Get(%q) = %q, false", n, v)
 			}
 		}
-		if len(first)+len(second) < 1000 && strings.Count(first, ";")+strings.Count(second, ";") < 500 {
+		// net/http trims line ends too, which no header that arrived can hold.
+		comparable := !strings.ContainsAny(first+second, "\r\n")
+		if comparable && len(first)+len(second) < 1000 && strings.Count(first, ";")+strings.Count(second, ";") < 500 {
 			seen := map[string]bool{}
 			for _, c := range (&http.Request{Header: http.Header{"Cookie": {first, second}}}).Cookies() {
 				// Without a value there may be no = either, which net/http accepts.

@@ -256,6 +256,8 @@ func TestPadding(t *testing.T) {
 		"too large":    bytes.Repeat([]byte{17}, 16),
 		"very large":   bytes.Repeat([]byte{255}, 16),
 		"inconsistent": append(bytes.Repeat([]byte{'x'}, 13), 2, 3, 3),
+		"no":           nil,
+		"half a block": make([]byte, 24),
 	} {
 		if got, err := c.Open(nil, sealCBC(t, key, header, block)); !errors.Is(err, jwe.ErrInvalid) || got != nil {
 			t.Errorf("Open with %s padding = %q, %v, want ErrInvalid", name, got, err)
@@ -267,6 +269,9 @@ func TestMalformed(t *testing.T) {
 	c := newCodec(t, "secret")
 	token := string(c.Seal(nil, []byte("{}")))
 	p := strings.Split(token, ".")
+	// 48 bytes of ciphertext, 64 characters: the length at which one line end more
+	// does not show in the number of bytes that the text would decode to.
+	q := strings.Split(string(c.Seal(nil, make([]byte, 40))), ".")
 	join := func(parts ...string) string { return strings.Join(parts, ".") }
 	tests := map[string]string{
 		"empty":                    "",
@@ -286,11 +291,13 @@ func TestMalformed(t *testing.T) {
 		"half a block":             join(p[0], "", p[2], p[3][:11], p[4]),
 		"standard alphabet":        join(p[0], "", p[2], "+/"+p[3][2:], p[4]),
 		"line end in the text":     join(p[0], "", p[2], p[3][:4]+"\n"+p[3][4:], p[4]),
+		"line end after quanta":    join(q[0], "", q[2], q[3]+"\n", q[4]),
 		"line ends in the tag":     join(p[0], "", p[2], p[3], "\r\n"+p[4][2:]),
 		"line end in the header":   join(p[0][:8]+"\n"+p[0][8:], "", p[2], p[3], p[4]),
 		"space before":             " " + token,
 		"line end after":           token + "\n",
 		"trailing bits":            trailingBits(token),
+		"valid but too long":       string(c.Seal(nil, make([]byte, jwe.MaxToken*3/4))),
 		"too long":                 p[0] + ".." + strings.Repeat("A", jwe.MaxToken),
 	}
 	for name, bad := range tests {
@@ -519,7 +526,9 @@ func sealCBC(tb testing.TB, key []byte, header string, padded []byte) string {
 	iv := make([]byte, 16)
 	rand.Read(iv)
 	text := make([]byte, len(padded))
-	cipher.NewCBCEncrypter(block, iv).CryptBlocks(text, padded)
+	// What does not fill a block goes as it is, to make bad tokens with a good tag.
+	whole := copy(text, padded) / aes.BlockSize * aes.BlockSize
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(text[:whole], padded[:whole])
 	aad := b64([]byte(header))
 	mac := hmac.New(sha512.New, key[:32])
 	mac.Write([]byte(aad))

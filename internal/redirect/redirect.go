@@ -170,8 +170,7 @@ func normalizeHost(host string) (string, error) {
 	// usual one.
 	label := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]
 	if '0' <= label[0] && label[0] <= '9' && endsInNumber(strings.TrimSuffix(label, ".")) {
-		ip, err := netip.ParseAddr(host)
-		if err != nil || !ip.Is4() {
+		if _, err := netip.ParseAddr(host); err != nil {
 			return "", fmt.Errorf("%w: its host is not an IPv4 address", ErrURL)
 		}
 	}
