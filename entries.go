@@ -184,9 +184,13 @@ func (d *draft) identity(ev Event) {
 			d.block(record.ClassIdentity, key, p)
 		}
 	case *SessionRevokedEvent:
-		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Scope: e.Scope, Count: e.Count})
+		p := record.SessionEnd{Session: m.Session, Strategy: StrategyDatabase, Scope: e.Scope, Count: e.Count, Why: "app"}
+		if m.Source == record.SourceGatebook {
+			p.Why = "otherUser"
+		}
+		d.sessionEnd(e.User, p)
 	case *SessionExpiredEvent:
-		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Scope: "one", Count: 1})
+		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Strategy: e.strategy, Scope: "one", Count: 1})
 	case *SessionInvalidEvent:
 	case *sessionUse:
 		var cut cutter

@@ -214,6 +214,8 @@ type SessionRevokedEvent struct {
 type SessionExpiredEvent struct {
 	Envelope
 	User *User
+
+	strategy string
 }
 
 // SessionInvalidEvent is sent when a session cookie or bearer token could not

@@ -482,7 +482,7 @@ const isoForm = "2006-01-02T15:04:05.000Z"
 // tokenExpired notes that a session token had run out, once for each session.
 func (a *Auth) tokenExpired(ctx context.Context, v *visit, f *firing, s *Session) {
 	r := a.newRecorder(v)
-	ev := &SessionExpiredEvent{Envelope: r.failure(record.TypeSessionExpired, record.ReasonSessionExpired), User: &s.User}
+	ev := &SessionExpiredEvent{Envelope: r.failure(record.TypeSessionExpired, record.ReasonSessionExpired), User: &s.User, strategy: s.Strategy}
 	ev.Outcome, ev.Reason = record.Success, ""
 	ev.Subject, ev.Session = s.User.ID, s.ID
 	if !a.counts.first(repeatKey{typ: record.TypeSessionExpired, check: s.ID}, a.now(), ev) {
@@ -577,7 +577,7 @@ func appendNullable(dst []byte, s string) []byte {
 // requests that meet it one does.
 func (a *Auth) rowExpired(ctx context.Context, v *visit, f *firing, s *Session) error {
 	r := a.newRecorder(v)
-	ev := &SessionExpiredEvent{Envelope: r.envelope(record.TypeSessionExpired), User: &s.User}
+	ev := &SessionExpiredEvent{Envelope: r.envelope(record.TypeSessionExpired), User: &s.User, strategy: s.Strategy}
 	ev.Subject, ev.Session = s.User.ID, s.ID
 	key := s.subject
 	writes := []Write{DeleteSession{Handle: s.Stored.Handle}}
