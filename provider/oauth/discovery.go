@@ -65,9 +65,10 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 		return nil, discoveryFailed(err)
 	}
 	var extra struct {
-		Issuer      string `json:"issuer"`
-		JWKSURL     string `json:"jwks_uri"`
-		IssRequired bool   `json:"authorization_response_iss_parameter_supported"`
+		Issuer      string   `json:"issuer"`
+		JWKSURL     string   `json:"jwks_uri"`
+		Algs        []string `json:"id_token_signing_alg_values_supported"`
+		IssRequired bool     `json:"authorization_response_iss_parameter_supported"`
 	}
 	if provider.Claims(&extra) != nil {
 		return nil, replyInvalid("discovery", errNotJSON)
@@ -78,11 +79,7 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 		tokenURL:    or(p.cfg.TokenURL, provider.Endpoint().TokenURL),
 		userinfoURL: or(p.cfg.UserinfoURL, provider.UserInfoEndpoint()),
 		issRequired: extra.IssRequired,
-		// Only the signature is left to the verifier: it names no reason when
-		// one of the claims is wrong, and quotes the claim.
-		verifier: provider.VerifierContext(keysCtx, &oidc.Config{
-			SkipClientIDCheck: true, SkipIssuerCheck: true, SkipExpiryCheck: true,
-		}),
+		verifier:    newVerifier(keysCtx, extra.Issuer, extra.JWKSURL, extra.Algs),
 	}
 	if e.authURL == "" || e.tokenURL == "" || extra.JWKSURL == "" || p.cfg.UserinfoProfile && e.userinfoURL == "" {
 		return nil, replyInvalid("discovery", errors.New("the metadata lacks an endpoint"))

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/gatebook/gatebook"
 )
 
@@ -30,13 +32,14 @@ func (p *Provider) verifyIDToken(ctx context.Context, ends *endpoints, t *tokens
 	if strings.Count(raw, ".") != 2 || strings.ContainsAny(raw, "{ \t\r\n") {
 		return invalid("signature", "token is no compact JWS")
 	}
-	token, err := ends.verifier.Verify(ctx, raw)
-	if err != nil {
-		return gatebook.Claims{}, p.signatureFailed(err)
+	var signature verdict
+	token, err := ends.verifier.Verify(context.WithValue(ctx, verdictKey{}, &signature), raw)
+	if !signature.good {
+		return gatebook.Claims{}, p.signatureFailed(signature.err)
 	}
 	var c gatebook.Claims
-	if token.Claims(&c) != nil {
-		return invalid("", "claims are no JSON object")
+	if err != nil || token.Claims(&c) != nil {
+		return invalid("", "claims are malformed")
 	}
 	if iss := c.String("iss"); iss != ends.issuer && !slices.Contains(p.cfg.IssuerAliases, iss) {
 		return gatebook.Claims{}, checkFailed("id_token", reasonIssuerMismatch, "iss", "iss is not the provider's issuer")
@@ -72,12 +75,54 @@ func (p *Provider) verifyIDToken(ctx context.Context, ends *endpoints, t *tokens
 	return c, nil
 }
 
+// asymmetric are the algorithms an ID token may be signed with. With HS256 the
+// provider's public key, or a secret that others hold, would be enough to sign.
+var asymmetric = []string{
+	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512,
+	oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
+}
+
+// newVerifier returns a verifier of signatures by the keys at jwksURL, with the
+// algorithms that the metadata names, or RS256 if it names none. The claims are
+// left to verifyIDToken: the verifier's errors do not say which one is wrong,
+// and quote it.
+func newVerifier(ctx context.Context, issuer, jwksURL string, algs []string) *oidc.IDTokenVerifier {
+	algs = slices.DeleteFunc(algs, func(alg string) bool { return !slices.Contains(asymmetric, alg) })
+	return oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, jwksURL)}, &oidc.Config{
+		SupportedSigningAlgs: algs, SkipClientIDCheck: true, SkipIssuerCheck: true, SkipExpiryCheck: true,
+	})
+}
+
+// keySet tells the verdict in the context what came of the signature, which the
+// verifier's own error says in words only.
+type keySet struct{ *oidc.RemoteKeySet }
+
+type verdict struct {
+	good bool
+	err  error // nil when it never came to the keys
+}
+
+type verdictKey struct{}
+
+func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
+	payload, err := k.RemoteKeySet.VerifySignature(ctx, jwt)
+	v := ctx.Value(verdictKey{}).(*verdict)
+	v.good, v.err = err == nil, err
+	return payload, err
+}
+
 // signatureFailed tells keys that could not be had from a token that none of
-// them signed.
+// them signed. err is the key set's.
 func (p *Provider) signatureFailed(err error) *gatebook.ProviderError {
-	p.discovery.expire()
-	if e := requestFailed("id_token", err); e.Err != errNoAnswer {
-		return e
+	if err != nil {
+		p.discovery.expire()
+	}
+	var request *url.Error
+	switch {
+	case errors.As(err, &request) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return requestFailed("id_token", err)
+	case err != nil && strings.HasPrefix(err.Error(), "fetching keys"):
+		return replyInvalid("id_token", errNotJSON)
 	}
 	return checkFailed("id_token", reasonIDTokenInvalid, "signature", "no key of the provider verifies the token")
 }

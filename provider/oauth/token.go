@@ -179,7 +179,7 @@ func (t *tokens) fixScope() error {
 }
 
 // fixExpiry writes expires_in, which PayPal and others send as a string, as a
-// number.
+// whole number, the only form that x/oauth2 takes.
 func (t *tokens) fixExpiry() error {
 	raw := t.reply.Raw("expires_in")
 	if raw == nil || string(raw) == "null" {
@@ -195,10 +195,7 @@ func (t *tokens) fixExpiry() error {
 		return errors.New("expires_in of the reply is no number of seconds")
 	}
 	t.expiresIn = int64(seconds)
-	if raw[0] == '"' {
-		return t.reply.Set("expires_in", t.expiresIn)
-	}
-	return nil
+	return t.reply.Set("expires_in", t.expiresIn)
 }
 
 // account returns the account's stored fields, in the names of Auth.js.
