@@ -1,3 +1,5 @@
+// Command program is the first program of the README: sign-in with GitHub and
+// magic links, kept in SQLite.
 package main
 
 import (
