@@ -165,7 +165,7 @@ func (m *Mailer) Send(ctx context.Context, msg *email.Message) error {
 	}
 	err = client.SendWithSMTPClient(conn, out)
 	client.CloseWithSMTPClient(conn) // QUIT is a courtesy
-	if err != nil && !out.IsDelivered() {
+	if err != nil {
 		return failure(ctx, "data", err)
 	}
 	return nil

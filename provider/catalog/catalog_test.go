@@ -1,13 +1,20 @@
 package catalog_test
 
 import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/catalog"
@@ -114,6 +121,7 @@ func TestGitHubEmail(t *testing.T) {
 	}{
 		{"primary and verified", noEmail, addresses, "main@example.com", true, false},
 		{"public and not verified", hasEmail, addresses, "public@example.com", false, false},
+		{"public and verified", strings.Replace(hasEmail, "Public", "old", 1), addresses, "old@example.com", true, false},
 		{"public and not in the list", hasEmail, `[{"email":"main@example.com","primary":true,"verified":true}]`, "public@example.com", false, false},
 		{"primary and not verified", noEmail, `[{"email":"a@example.com","primary":true,"verified":false}]`, "a@example.com", false, false},
 		{"no primary", noEmail, `[{"email":"a@example.com","verified":true},{"email":"b@example.com","verified":true}]`, "a@example.com", true, false},
@@ -149,7 +157,7 @@ func TestGitHubEmail(t *testing.T) {
 			if proof.Account.ProviderAccountID != "583231" || proof.User.Image != "https://avatars.example/1" {
 				t.Errorf("account id %q, image %q", proof.Account.ProviderAccountID, proof.User.Image)
 			}
-			if want := map[bool]string{true: "Ada", false: "ada"}[tt.user == hasEmail]; proof.User.Name != want {
+			if want := map[bool]string{true: "ada", false: "Ada"}[tt.user == noEmail]; proof.User.Name != want {
 				t.Errorf("name = %q, want %q", proof.User.Name, want)
 			}
 			if a.last.Header.Get("Authorization") != "Bearer at" {
@@ -206,11 +214,13 @@ func TestGitHubEnterprise(t *testing.T) {
 	}
 }
 
+const googleMetadata = `{"issuer":"https://accounts.google.com",
+	"authorization_endpoint":"https://accounts.google.com/o/oauth2/v2/auth","token_endpoint":"https://oauth2.googleapis.com/token",
+	"jwks_uri":"https://www.googleapis.com/oauth2/v3/certs","id_token_signing_alg_values_supported":["RS256"]}`
+
 func TestGoogle(t *testing.T) {
 	a := &answers{bodies: map[string]string{
-		"GET accounts.google.com/.well-known/openid-configuration": `{"issuer":"https://accounts.google.com",
-			"authorization_endpoint":"https://accounts.google.com/o/oauth2/v2/auth","token_endpoint":"https://oauth2.googleapis.com/token",
-			"jwks_uri":"https://www.googleapis.com/oauth2/v3/certs","id_token_signing_alg_values_supported":["RS256"]}`,
+		"GET accounts.google.com/.well-known/openid-configuration": googleMetadata,
 	}}
 	p, err := catalog.Google(catalog.Client{ID: "client", Secret: "secret", HTTP: &http.Client{Transport: a},
 		Params: []gatebook.Param{{Name: "access_type", Value: "offline"}}, LinkByVerifiedEmail: true})
@@ -230,6 +240,45 @@ func TestGoogle(t *testing.T) {
 	}
 	if !p.LinkByEmail() {
 		t.Error("LinkByEmail() = false, want true")
+	}
+}
+
+// TestGoogleIssuers signs in with both spellings of the issuer that Google uses
+// in ID tokens, and with one that it does not use.
+func TestGoogleIssuers(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	for iss, ok := range map[string]bool{
+		"https://accounts.google.com": true, "accounts.google.com": true, "http://accounts.google.com": false,
+	} {
+		now := time.Now().Unix()
+		in := b64([]byte(`{"alg":"RS256","kid":"k"}`)) + "." + b64(fmt.Appendf(nil,
+			`{"iss":%q,"aud":"client","sub":"12345678901234567890","iat":%d,"exp":%d,"nonce":"n","email":"Ada@example.com","email_verified":true}`,
+			iss, now, now+60))
+		sum := sha256.Sum256([]byte(in))
+		signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &answers{bodies: map[string]string{
+			"GET accounts.google.com/.well-known/openid-configuration": googleMetadata,
+			"GET www.googleapis.com/oauth2/v3/certs":                   `{"keys":[{"kty":"RSA","kid":"k","n":"` + b64(key.N.Bytes()) + `","e":"AQAB"}]}`,
+			"POST oauth2.googleapis.com/token":                         `{"access_token":"at","token_type":"Bearer","id_token":"` + in + "." + b64(signature) + `"}`,
+		}}
+		p, err := catalog.Google(catalog.Client{ID: "client", Secret: "secret", HTTP: &http.Client{Transport: a}})
+		if err != nil {
+			t.Fatalf("Google: %v", err)
+		}
+		proof, err := signIn(t, p, nil)
+		if (err == nil) != ok {
+			t.Errorf("issuer %s: error %v, want ok = %v", iss, err, ok)
+		}
+		if ok && err == nil && (proof.Account.ProviderAccountID != "12345678901234567890" || !proof.EmailVerified || proof.User.Email != "ada@example.com") {
+			t.Errorf("issuer %s: proof of %q, e-mail %q, verified %v", iss, proof.Account.ProviderAccountID, proof.User.Email, proof.EmailVerified)
+		}
 	}
 }
 

@@ -260,7 +260,7 @@ func TestTokenReplyRefused(t *testing.T) {
 		{"array", status(200, `[{"access_token":"at"}]`), bad},
 		{"two objects", status(200, `{"access_token":"at"}{}`), bad},
 		{"oversized", func(w http.ResponseWriter, _ *http.Request) {
-			w.Write([]byte(`{"access_token":"at","pad":"` + strings.Repeat("a", 1<<20) + `"}`))
+			w.Write([]byte(`{"access_token":"at"}` + strings.Repeat(" ", 1<<20)))
 		}, bad},
 		{"error", status(400, `{"error":"invalid_client","error_description":"secret s3cret is wrong"}`), coded("invalid_client")},
 		{"error with 200", status(200, `{"error":"bad_verification_code","access_token":"at"}`), coded("bad_verification_code")},
@@ -289,9 +289,9 @@ func TestTokenReplyRefused(t *testing.T) {
 		}, unreachable},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		refuse := func(t *testing.T, configure func(*fake) oauth.Config) {
 			f := newFake(t)
-			c := f.config()
+			c := configure(f)
 			c.Client = &http.Client{Timeout: 2 * time.Second}
 			if strings.HasPrefix(tt.name, "slow") {
 				c.Client.Timeout = 100 * time.Millisecond
@@ -304,6 +304,13 @@ func TestTokenReplyRefused(t *testing.T) {
 			}
 			if f.count("/token") != 1 {
 				t.Errorf("%d token requests, want 1", f.count("/token"))
+			}
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			refuse(t, (*fake).config)
+			// Where no ID token is asked for, nothing else may let it through.
+			if tt.name != "no id_token" {
+				refuse(t, (*fake).oauthConfig)
 			}
 		})
 	}
@@ -378,7 +385,7 @@ func TestUserinfoRefused(t *testing.T) {
 		{"array", status(200, `[1]`), bad},
 		{"deep", status(200, `{"id":1,"x":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`}`), bad},
 		{"oversized", func(w http.ResponseWriter, _ *http.Request) {
-			w.Write([]byte(`{"id":1,"pad":"` + strings.Repeat("a", 1<<20) + `"}`))
+			w.Write([]byte(`{"id":1}` + strings.Repeat(" ", 1<<20)))
 		}, bad},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, bad},
 		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },

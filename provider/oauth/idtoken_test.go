@@ -87,7 +87,7 @@ func TestIDTokenRefused(t *testing.T) {
 			gatebook.ProviderError{Reason: record.ReasonProviderError, Step: "id_token"}},
 		{"keys HTML", func(f *fake) { f.handlers["/keys"] = status(200, "<html>") },
 			gatebook.ProviderError{Reason: record.ReasonProviderError, Step: "id_token"}},
-		{"keys huge", func(f *fake) { f.handlers["/keys"] = status(200, `{"keys":[],"x":"`+strings.Repeat("a", 1<<20)+`"}`) },
+		{"keys huge", func(f *fake) { f.handlers["/keys"] = status(200, `{"keys":[]}`+strings.Repeat(" ", 1<<20)) },
 			gatebook.ProviderError{Reason: record.ReasonProviderError, Step: "id_token"}},
 		{"no keys", func(f *fake) { f.keys = nil }, invalid("signature")},
 	}

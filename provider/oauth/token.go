@@ -191,7 +191,7 @@ func (t *tokens) fixExpiry() error {
 		text = t.reply.String("expires_in")
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil || seconds < 0 || seconds > 1e10 {
+	if err != nil || !(seconds >= 0 && seconds <= 1e10) { // so that NaN is refused too
 		return errors.New("expires_in of the reply is no number of seconds")
 	}
 	t.expiresIn = int64(seconds)
