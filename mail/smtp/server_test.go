@@ -102,7 +102,7 @@ func (s *server) talk(conn net.Conn) {
 		s.mu.Lock()
 		s.commands = append(s.commands, line)
 		s.mu.Unlock()
-		ok := true
+		var ok bool
 		switch verb {
 		case "EHLO":
 			hello := "250-mail.test\r\n250-ENHANCEDSTATUSCODES\r\n"

@@ -25,10 +25,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatebook/gatebook"
-	"github.com/gatebook/gatebook/provider/email"
 	gomail "github.com/wneessen/go-mail"
 	gosmtp "github.com/wneessen/go-mail/smtp"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/provider/email"
 )
 
 // timeout bounds the sending of one mail, from name lookup to acceptance.
@@ -164,7 +165,7 @@ func (m *Mailer) Send(ctx context.Context, msg *email.Message) error {
 		return failure(ctx, "connect", err)
 	}
 	err = client.SendWithSMTPClient(conn, out)
-	client.CloseWithSMTPClient(conn) // QUIT is a courtesy
+	_ = client.CloseWithSMTPClient(conn) // QUIT is a courtesy
 	if err != nil {
 		return failure(ctx, "data", err)
 	}
@@ -193,13 +194,13 @@ func (m *Mailer) dialUntil(ctx context.Context) gomail.DialContextFunc {
 		if err != nil {
 			return nil, err
 		}
-		context.AfterFunc(ctx, func() { conn.Close() })
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
 		if !m.implicitTLS {
 			return conn, nil
 		}
 		secure := tls.Client(conn, m.tls)
 		if err := secure.HandshakeContext(dialCtx); err != nil {
-			conn.Close()
+			_ = conn.Close()
 			return nil, err
 		}
 		return secure, nil
@@ -211,19 +212,19 @@ func build(m *email.Message) (*gomail.Msg, error) {
 	for field, s := range map[string]string{"From": m.From, "To": m.To, "Subject": m.Subject} {
 		// A line break would begin a header of the sender's choice.
 		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' }) {
-			return nil, fmt.Errorf("%s has a control character", field)
+			return nil, fmt.Errorf("field %s has a control character", field)
 		}
 	}
 	from, err := mail.ParseAddress(m.From)
 	if err != nil {
-		return nil, errors.New("From is no address")
+		return nil, errors.New("field From is no address")
 	}
 	to, err := mail.ParseAddress(m.To)
 	if err != nil {
-		return nil, errors.New("To is no address")
+		return nil, errors.New("field To is no address")
 	}
 	if m.Text == "" {
-		return nil, errors.New("Text is empty")
+		return nil, errors.New("field Text is empty")
 	}
 	out := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	out.FromMailAddress(from)

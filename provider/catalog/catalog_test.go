@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/catalog"
 	"github.com/gatebook/gatebook/provider/oauth"
-	"github.com/google/go-cmp/cmp"
 )
 
 // answers is a transport that answers by "METHOD host/path", and keeps what it

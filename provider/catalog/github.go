@@ -10,7 +10,7 @@ import (
 	"github.com/gatebook/gatebook/provider/oauth"
 )
 
-var github = entry{
+var github = entry{ //nolint:gosec // G101: the URL of access tokens is none
 	id: "github", name: "GitHub", brand: "#24292f",
 	typ: gatebook.TypeOAuth,
 	// GitHub sends iss with its reply (RFC 9207), so it has an issuer although

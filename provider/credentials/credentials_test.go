@@ -9,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/credentials"
-	"github.com/google/go-cmp/cmp"
 )
 
 type authorize = func(context.Context, map[string]string, *http.Request) (*gatebook.User, error)

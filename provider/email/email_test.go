@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/email"
-	"github.com/google/go-cmp/cmp"
 )
 
 // outbox is a Mailer that keeps what it is given.

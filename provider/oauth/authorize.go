@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatebook/gatebook"
 	"golang.org/x/oauth2"
+
+	"github.com/gatebook/gatebook"
 )
 
 // protected are the parameters of an authorization request that the flow's

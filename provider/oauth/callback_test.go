@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/oauth"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestSignInOIDC(t *testing.T) {
@@ -290,6 +291,7 @@ func TestTokenReplyRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		refuse := func(t *testing.T, configure func(*fake) oauth.Config) {
+			t.Helper()
 			f := newFake(t)
 			c := configure(f)
 			c.Client = &http.Client{Timeout: 2 * time.Second}

@@ -33,7 +33,7 @@ func TestDiscoveryRefused(t *testing.T) {
 		{"no issuer", set("issuer", ""), iss},
 		{"404", handle(status(404, "not found")), bad},
 		{"500", handle(status(500, "oops")), bad},
-		{"redirect", handle(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }), bad},
+		{"redirect", handle(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }), bad},
 		{"HTML", handle(status(200, "<html>")), bad},
 		{"huge", handle(func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"issuer":"`+strings.Repeat("a", 5<<20)+`"}`)

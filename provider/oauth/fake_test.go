@@ -68,6 +68,7 @@ type fake struct {
 }
 
 func newFake(t *testing.T) *fake {
+	t.Helper()
 	f := &fake{now: time.Unix(1_800_000_000, 0).UTC(), handlers: map[string]http.HandlerFunc{}, calls: map[string]int{}}
 	mux := http.NewServeMux()
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -164,7 +164,7 @@ func requestFailed(step string, err error) *gatebook.ProviderError {
 	err = cause(err)
 	reason := reasonProviderUnreachable
 	var status statusError
-	if errors.As(err, &status) || err == errTooLarge {
+	if errors.As(err, &status) || errors.Is(err, errTooLarge) {
 		reason = reasonProviderError
 	}
 	return &gatebook.ProviderError{Reason: reason, Step: step, Err: err}

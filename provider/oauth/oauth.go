@@ -213,34 +213,34 @@ func withDefaults(c Config) Config {
 
 func (c *Config) validate() error {
 	if !validID.MatchString(c.ID) {
-		return errors.New("ID must be 1 to 64 letters, digits, '-' and '_'")
+		return errors.New("field ID must be 1 to 64 letters, digits, '-' and '_'")
 	}
 	if c.ClientID == "" {
-		return fmt.Errorf("ClientID is empty, and so is %s", EnvName(c.ID, "ID"))
+		return fmt.Errorf("field ClientID is empty, and so is %s", EnvName(c.ID, "ID"))
 	}
 	switch c.ClientAuth {
 	case ClientSecretBasic, ClientSecretPost:
 		if c.ClientSecret == "" {
-			return fmt.Errorf("ClientSecret is empty, and so is %s", EnvName(c.ID, "SECRET"))
+			return fmt.Errorf("field ClientSecret is empty, and so is %s", EnvName(c.ID, "SECRET"))
 		}
 	case ClientNone:
 	default:
-		return fmt.Errorf("ClientAuth %q is none of client_secret_basic, client_secret_post, none", c.ClientAuth)
+		return fmt.Errorf("field ClientAuth %q is none of client_secret_basic, client_secret_post, none", c.ClientAuth)
 	}
 	switch c.Type {
 	case gatebook.TypeOIDC:
 		if c.Issuer == "" {
-			return fmt.Errorf("Issuer is empty, and so is %s", EnvName(c.ID, "ISSUER"))
+			return fmt.Errorf("field Issuer is empty, and so is %s", EnvName(c.ID, "ISSUER"))
 		}
 		if c.Scopes != nil && !slices.Contains(c.Scopes, "openid") {
-			return errors.New(`Scopes of an OpenID provider must contain "openid"`)
+			return errors.New(`field Scopes of an OpenID provider must contain "openid"`)
 		}
 	case gatebook.TypeOAuth:
 		if c.AuthURL == "" || c.TokenURL == "" || c.UserinfoURL == "" {
-			return errors.New("AuthURL, TokenURL and UserinfoURL are required for type oauth")
+			return errors.New("fields AuthURL, TokenURL and UserinfoURL are required for type oauth")
 		}
 	default:
-		return fmt.Errorf("Type %q is neither oidc nor oauth", c.Type)
+		return fmt.Errorf("field Type %q is neither oidc nor oauth", c.Type)
 	}
 	return errors.Join(
 		c.checkURL("Issuer", c.Issuer), c.checkURL("AuthURL", c.AuthURL),
@@ -256,13 +256,13 @@ func (c *Config) checkURL(field, s string) error {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
-		return fmt.Errorf("%s is no absolute https URL", field)
+		return fmt.Errorf("field %s is no absolute https URL", field)
 	}
 	if field == "Issuer" && u.RawQuery != "" {
-		return errors.New("Issuer must have no query")
+		return errors.New("field Issuer must have no query")
 	}
 	if u.Scheme == "http" && !c.InsecureHTTP && !isLoopback(u.Hostname()) {
-		return fmt.Errorf("%s must be https (InsecureHTTP allows http for development)", field)
+		return fmt.Errorf("field %s must be https (InsecureHTTP allows http for development)", field)
 	}
 	return nil
 }
@@ -278,14 +278,14 @@ func isLoopback(host string) bool {
 func (c *Config) validateChecks() error {
 	for _, check := range c.Checks {
 		if check != CheckState && check != CheckPKCE && check != CheckNonce {
-			return fmt.Errorf("Checks: %q is none of state, pkce, nonce", check)
+			return fmt.Errorf("field Checks: %q is none of state, pkce, nonce", check)
 		}
 	}
 	if !slices.Contains(c.Checks, CheckState) {
-		return errors.New("Checks must contain state")
+		return errors.New("field Checks must contain state")
 	}
 	if slices.Contains(c.Checks, CheckNonce) && c.Type != gatebook.TypeOIDC {
-		return errors.New("Checks: nonce needs an ID token, which type oauth has not")
+		return errors.New("field Checks: nonce needs an ID token, which type oauth has not")
 	}
 	return nil
 }
@@ -295,10 +295,10 @@ func (c *Config) validateParams() error {
 		switch {
 		case p.Name == "response_mode":
 			if p.Value != "query" && p.Value != "form_post" {
-				return errors.New("AuthParams: response_mode must be query or form_post")
+				return errors.New("field AuthParams: response_mode must be query or form_post")
 			}
 		case p.Name == "" || isProtected(p.Name):
-			return fmt.Errorf("AuthParams: %q cannot be set", p.Name)
+			return fmt.Errorf("field AuthParams: %q cannot be set", p.Name)
 		}
 	}
 	return nil

@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/oauth"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestNew(t *testing.T) {

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatebook/gatebook"
 	"golang.org/x/oauth2"
+
+	"github.com/gatebook/gatebook"
 )
 
 // tokens is a token reply (RFC 6749, Section 5.1) that passed its checks.
