@@ -128,9 +128,6 @@ type UserChange struct {
 	User Person `json:"user"`
 	// Changed names the fields of the user that an update wrote.
 	Changed []string `json:"changed,omitempty"`
-	// Sessions and Accounts count what went with a deleted user.
-	Sessions  int      `json:"sessions,omitempty"`
-	Accounts  int      `json:"accounts,omitempty"`
 	Truncated []string `json:"truncated,omitempty"`
 }
 
@@ -187,6 +184,9 @@ type Defence struct {
 	Check string `json:"check,omitempty"`
 	// Why is missing, mismatch, expired, used or forbidden.
 	Why string `json:"why,omitempty"`
+	// Count is set on an entry that stands for that many repetitions from one
+	// network, which were counted instead of recorded one by one.
+	Count int64 `json:"count,omitempty"`
 }
 
 // Handler is the detail payload of handler.failed and handler.slow.

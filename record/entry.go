@@ -28,7 +28,14 @@ const (
 	MaxBlocks = 8
 	MaxTerms  = 16
 
-	saltSize = 32
+	// MaxString is the most bytes of a string of a payload, as JSON without
+	// quotes, and MaxList the most elements of a list.
+	MaxString = 1 << 10
+	MaxList   = 16
+
+	maxElement = 256 // bytes of a string in a list
+	maxName    = 255 // bytes of a class or kind; its length is one byte
+	saltSize   = 32
 )
 
 // Block is a part of an entry that can be forgotten: 32 random bytes and then a
@@ -39,7 +46,11 @@ type Block struct {
 	Bytes   []byte
 }
 
-// NewBlock returns a block with payload, a struct of the catalogue, as its JSON.
+// NewBlock returns a block with payload, a struct of the catalogue or a pointer
+// to one, as its JSON. Strings and lists that are too long are cut to
+// [MaxString] and [MaxList] and named in the payload's Truncated, so that what a
+// stranger sends cannot keep an act from being recorded; payload itself is not
+// changed.
 func NewBlock(class string, subject Key, payload any) (Block, error) {
 	var buf bytes.Buffer
 	buf.Grow(512)
@@ -48,7 +59,7 @@ func NewBlock(class string, subject Key, payload any) (Block, error) {
 	buf.Write(salt[:])
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(payload); err != nil {
+	if err := enc.Encode(limited(payload)); err != nil {
 		return Block{}, fmt.Errorf("encode %s block: %w", class, err)
 	}
 	b := buf.Bytes()
@@ -117,10 +128,28 @@ type Entry struct {
 }
 
 // New seals h and blocks into an entry: it fills h.Version and h.Blocks and
-// encodes the header, once.
+// encodes the header, once. What it seals [ParseHeader] reads: a header without
+// id, type, type version, act or time is refused, as is a block or term without
+// class or kind. Errors match [ErrInvalid].
 func New(h Header, blocks []Block, terms []Term) (Entry, error) {
 	if len(blocks) > MaxBlocks || len(terms) > MaxTerms {
 		return Entry{}, fmt.Errorf("%w: %d blocks and %d terms, at most %d and %d fit", ErrInvalid, len(blocks), len(terms), MaxBlocks, MaxTerms)
+	}
+	if h.ID == "" || h.Type == "" || h.TypeVersion < 1 || h.Act == "" || h.Position < 0 {
+		return Entry{}, fmt.Errorf("%w: header lacks id, type, type version, act or position", ErrInvalid)
+	}
+	if y := h.Time.UTC().Year(); h.Time.IsZero() || y < 0 || y > 9999 {
+		return Entry{}, fmt.Errorf("%w: header's time", ErrInvalid)
+	}
+	for _, b := range blocks {
+		if b.Class == "" || len(b.Class) > maxName || len(b.Bytes) > MaxBlock {
+			return Entry{}, fmt.Errorf("%w: block with a class of %d and %d bytes", ErrInvalid, len(b.Class), len(b.Bytes))
+		}
+	}
+	for _, t := range terms {
+		if t.Kind == "" || len(t.Kind) > maxName {
+			return Entry{}, fmt.Errorf("%w: term with a kind of %d bytes", ErrInvalid, len(t.Kind))
+		}
 	}
 	h.Version = Version
 	h.Blocks = make([]BlockRef, len(blocks))

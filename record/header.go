@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -259,79 +258,130 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-type headerJSON struct {
-	Act   string `json:"act"`
-	Actor struct {
-		Key  string `json:"key"`
-		Type string `json:"type"`
-	} `json:"actor"`
-	Auth struct {
-		Method   string `json:"method"`
-		Provider string `json:"provider"`
-	} `json:"auth"`
-	Blocks []struct {
-		Class   string `json:"class"`
-		Digest  string `json:"digest"`
-		Subject string `json:"subject"`
-	} `json:"blocks"`
-	Book        string `json:"book"`
-	Cause       string `json:"cause"`
-	ID          string `json:"id"`
-	Initiator   string `json:"initiator"`
-	Outcome     string `json:"outcome"`
-	Position    int    `json:"position"`
-	Reason      string `json:"reason"`
-	Source      string `json:"source"`
-	Subject     string `json:"subject"`
-	Tenant      string `json:"tenant"`
-	Time        string `json:"time"`
-	Type        string `json:"type"`
-	TypeVersion int    `json:"typeVersion"`
-	Version     int    `json:"version"`
-}
-
 // ParseHeader reads a header. It accepts members that it does not know and a
 // later Version, so that old programs read what new ones wrote as far as they
-// can; it refuses a header without version, id, type, act and time. Errors match
-// [ErrInvalid] and hold nothing of the input.
+// can. It refuses what no version writes: white space, members out of order or
+// twice, escapes that are not the shortest, members of the wrong kind, and a
+// header without version, id, type, type version, act, position and time. So a
+// header has one reading only, and one of this Version without unknown or empty
+// members is the [Header.Append] of what is returned. Errors match [ErrInvalid]
+// and hold nothing of the input.
 func ParseHeader(b []byte) (Header, error) {
 	if len(b) > MaxHeader {
 		return Header{}, fmt.Errorf("%w: header of %d bytes, at most %d are read", ErrInvalid, len(b), MaxHeader)
 	}
-	var j headerJSON
-	if !utf8.Valid(b) || json.Unmarshal(b, &j) != nil {
-		return Header{}, fmt.Errorf("%w: header is not a JSON object of the known form", ErrInvalid)
+	if !utf8.Valid(b) {
+		return Header{}, fmt.Errorf("%w: header is not UTF-8", ErrInvalid)
 	}
-	if j.Version < 1 || j.ID == "" || j.Type == "" || j.Act == "" || j.TypeVersion < 1 || j.Position < 0 {
-		return Header{}, fmt.Errorf("%w: header lacks version, id, type or act", ErrInvalid)
+	var h Header
+	var actor, subject, at string
+	h.Position = -1
+	s := scanner{b: b}
+	s.object(func(name string) {
+		switch name {
+		case "act":
+			h.Act = s.string()
+		case "actor":
+			s.object(func(name string) {
+				switch name {
+				case "key":
+					actor = s.string()
+				case "type":
+					h.ActorType = s.string()
+				default:
+					s.skip()
+				}
+			})
+		case "auth":
+			s.object(func(name string) {
+				switch name {
+				case "method":
+					h.Method = s.string()
+				case "provider":
+					h.Provider = s.string()
+				default:
+					s.skip()
+				}
+			})
+		case "blocks":
+			s.array(func() { h.Blocks = append(h.Blocks, s.blockRef()) })
+		case "book":
+			h.Book = s.string()
+		case "cause":
+			h.Cause = s.string()
+		case "id":
+			h.ID = s.string()
+		case "initiator":
+			h.Initiator = s.string()
+		case "outcome":
+			h.Outcome = s.string()
+		case "position":
+			h.Position = s.int()
+		case "reason":
+			h.Reason = s.string()
+		case "source":
+			h.Source = s.string()
+		case "subject":
+			subject = s.string()
+		case "tenant":
+			h.Tenant = s.string()
+		case "time":
+			at = s.string()
+		case "type":
+			h.Type = s.string()
+		case "typeVersion":
+			h.TypeVersion = s.int()
+		case "version":
+			h.Version = s.int()
+		default:
+			s.skip()
+		}
+	})
+	if s.bad || s.i != len(b) {
+		return Header{}, fmt.Errorf("%w: header is not a canonical JSON object of the known form", ErrInvalid)
 	}
-	h := Header{
-		Version: j.Version, Book: j.Book, ID: j.ID, Type: j.Type, TypeVersion: j.TypeVersion,
-		Source: j.Source, Tenant: j.Tenant, Act: j.Act, Position: j.Position, Cause: j.Cause,
-		Outcome: j.Outcome, Reason: j.Reason, Provider: j.Auth.Provider, Method: j.Auth.Method,
-		ActorType: j.Actor.Type, Initiator: j.Initiator,
+	if h.Version < 1 || h.ID == "" || h.Type == "" || h.Act == "" || h.TypeVersion < 1 || h.Position < 0 {
+		return Header{}, fmt.Errorf("%w: header lacks version, id, type, act or position", ErrInvalid)
 	}
 	var err error
-	if h.Time, err = time.Parse(timeForm, j.Time); err != nil {
+	h.Time, err = time.Parse(timeForm, at)
+	// Parse also takes a comma for the point, and other lengths.
+	if err != nil || h.Time.Format(timeForm) != at {
 		return Header{}, fmt.Errorf("%w: time", ErrInvalid)
 	}
-	if h.Actor, err = ParseKey(j.Actor.Key); err != nil {
+	if h.Actor, err = ParseKey(actor); err != nil {
 		return Header{}, err
 	}
-	if h.Subject, err = ParseKey(j.Subject); err != nil {
+	if h.Subject, err = ParseKey(subject); err != nil {
 		return Header{}, err
-	}
-	for _, jb := range j.Blocks {
-		ref := BlockRef{Class: jb.Class}
-		if ref.Subject, err = ParseKey(jb.Subject); err != nil {
-			return Header{}, err
-		}
-		d, err := base64.RawURLEncoding.Strict().DecodeString(jb.Digest)
-		if err != nil || len(d) != sha256.Size {
-			return Header{}, fmt.Errorf("%w: block digest", ErrInvalid)
-		}
-		copy(ref.Digest[:], d)
-		h.Blocks = append(h.Blocks, ref)
 	}
 	return h, nil
+}
+
+func (s *scanner) blockRef() BlockRef {
+	var ref BlockRef
+	var subject, digest string
+	s.object(func(name string) {
+		switch name {
+		case "class":
+			ref.Class = s.string()
+		case "digest":
+			digest = s.string()
+		case "subject":
+			subject = s.string()
+		default:
+			s.skip()
+		}
+	})
+	var err error
+	if ref.Subject, err = ParseKey(subject); err != nil {
+		s.bad = true
+	}
+	d, err := base64.RawURLEncoding.Strict().DecodeString(digest)
+	if err != nil || len(d) != len(ref.Digest) || ref.Class == "" {
+		s.bad = true
+		return ref
+	}
+	copy(ref.Digest[:], d)
+	return ref
 }

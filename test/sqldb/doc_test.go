@@ -1,0 +1,4 @@
+// Package sqldb_test tests internal/sqldb against SQLite.
+package sqldb_test
+
+import _ "modernc.org/sqlite"
