@@ -202,4 +202,7 @@ type Handler struct {
 	// DurationMS and BudgetMS are milliseconds.
 	DurationMS int64 `json:"durationMs"`
 	BudgetMS   int64 `json:"budgetMs,omitempty"`
+	// Count is set on an entry that stands for that many further failures of
+	// the handler, which were counted instead of recorded one by one.
+	Count int64 `json:"count,omitempty"`
 }
