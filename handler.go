@@ -8,7 +8,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/gatebook/gatebook/internal/claims"
@@ -18,14 +17,25 @@ import (
 	"github.com/gatebook/gatebook/record"
 )
 
-// maxBody is the most bytes of a request's body that are read.
-const maxBody = 1 << 20
+// Limits of what a request may bring.
+const (
+	maxBody = 1 << 20 // bytes of a body
+	// maxParams is how many fields a form, a JSON body or a query may have:
+	// what is done with them must not grow with the square of their number.
+	maxParams = 500
+	// maxCallback is how long a callback URL may be: it goes into a cookie, a
+	// header and a mail, all of which somebody else may have to carry.
+	maxCallback = 2048
+)
 
 // ServeHTTP serves the routes under the base path as an Auth.js v5 server does:
 // csrf, providers, session, signin, signout, callback, error, verify-request.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	action, provider, ok := a.route(r.URL.EscapedPath())
 	if !ok {
+		if _, under := a.underBase(r.URL.EscapedPath() + "/"); !under {
+			a.log.Warn("path is not under the base path: mount the handler there, without http.StripPrefix", "base", a.base)
+		}
 		badRequest(w)
 		return
 	}
@@ -41,8 +51,13 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	route := action
-	if provider != "" {
+	switch {
+	case a.providers[provider] != nil:
 		route += "/" + provider
+	case provider != "":
+		// What is none of ours is not repeated in logs and the book: it may be
+		// anything, a secret too.
+		route += "/?"
 	}
 	v, trusted := a.visit(r, route)
 	x := &exchange{a: a, w: w, visit: v, action: action, provider: provider}
@@ -52,7 +67,7 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.untrustedHost()
 		return
 	}
-	if !x.readForm() {
+	if !x.readQuery() || !x.readForm() {
 		return
 	}
 	x.readCSRF()
@@ -119,6 +134,8 @@ type exchange struct {
 	action   string
 	provider string
 
+	params     []Param // of the query, in order
+	query      map[string]string
 	form       map[string]string
 	data       json.RawMessage // the member data of a JSON body
 	csrfToken  string
@@ -127,22 +144,42 @@ type exchange struct {
 	callback   string // the resolved callback URL
 }
 
+// readQuery reads the query, of a name the last value. It reports false after it
+// has answered.
+func (x *exchange) readQuery() bool {
+	var ok bool
+	if x.params, ok = parseForm(x.r.URL.RawQuery); !ok {
+		return x.refuseRequest(http.StatusBadRequest, "the query has too many parameters")
+	}
+	x.query = lastValues(x.params)
+	return true
+}
+
+// refuseRequest answers a request that cannot be read.
+func (x *exchange) refuseRequest(status int, why string) bool {
+	x.a.log.Warn("request refused: "+why, "route", x.route, "client.address", x.a.request(x.visit).IP.String())
+	if status == http.StatusRequestEntityTooLarge {
+		writeJSON(x.w, status, `"The request body is larger than 1 MiB."`)
+		return false
+	}
+	badRequest(x.w)
+	return false
+}
+
 // readForm reads the body of a POST: JSON or a form, of a name the last value.
 // It reports false after it has answered.
 func (x *exchange) readForm() bool {
-	x.form = map[string]string{}
 	if x.r.Method != http.MethodPost {
 		return true
 	}
+	x.form = map[string]string{}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			writeJSON(x.w, http.StatusRequestEntityTooLarge, `"The request body is larger than 1 MiB."`)
-		} else {
-			badRequest(x.w)
+			return x.refuseRequest(http.StatusRequestEntityTooLarge, "the body is larger than 1 MiB")
 		}
-		return false
+		return x.refuseRequest(http.StatusBadRequest, "the body could not be read")
 	}
 	typ, _, _ := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	switch typ {
@@ -152,8 +189,10 @@ func (x *exchange) readForm() bool {
 		}
 		o, err := claims.Parse(body)
 		if err != nil {
-			badRequest(x.w)
-			return false
+			return x.refuseRequest(http.StatusBadRequest, "the body is no JSON object")
+		}
+		if o.Len() > maxParams {
+			return x.refuseRequest(http.StatusBadRequest, "the body has too many fields")
 		}
 		for name := range o.Names() {
 			if s, ok := o.String(name); ok {
@@ -162,23 +201,28 @@ func (x *exchange) readForm() bool {
 		}
 		x.data, _ = o.Get("data")
 	case "application/x-www-form-urlencoded":
-		x.form = lastValues(string(body))
+		fields, ok := parseForm(string(body))
+		if !ok {
+			return x.refuseRequest(http.StatusBadRequest, "the body has too many fields")
+		}
+		for _, f := range fields {
+			x.form[f.Name] = f.Value
+		}
 	}
 	return true
 }
 
-// lastValues parses a query or form, of which broken pairs are left out; the
-// last value of a name counts.
-func lastValues(encoded string) map[string]string {
-	values, _ := url.ParseQuery(encoded)
-	out := make(map[string]string, len(values))
-	for name, v := range values {
-		out[name] = v[len(v)-1]
+// lastValues gives each name its last value.
+func lastValues(params []Param) map[string]string {
+	if len(params) == 0 {
+		return nil // most requests have no query
+	}
+	out := make(map[string]string, len(params))
+	for _, p := range params {
+		out[p.Name] = p.Value
 	}
 	return out
 }
-
-func (x *exchange) query() map[string]string { return lastValues(x.r.URL.RawQuery) }
 
 // readCSRF keeps the token of a good cookie or makes a new one.
 func (x *exchange) readCSRF() {
@@ -204,7 +248,7 @@ func (x *exchange) readCallbackURL() error {
 	stored, _ := x.jar.Get(name)
 	wish, where := x.form["callbackUrl"], "body"
 	if wish == "" {
-		wish, where = x.query()["callbackUrl"], "query"
+		wish, where = x.query["callbackUrl"], "query"
 	}
 	if wish == "" {
 		wish, where = stored, "cookie"
@@ -225,27 +269,22 @@ func (x *exchange) readCallbackURL() error {
 
 // resolveURL applies the redirect callback, or the default rule, to a URL that
 // the visitor chose.
-func (x *exchange) resolveURL(wish, where string) (to string, err error) {
-	if fn := x.a.cfg.Callbacks.Redirect; fn != nil {
-		defer func() {
-			if v := recover(); v != nil {
-				to, err = "", panicError(v)
-			}
-		}()
-		to, err := fn(x.r.Context(), wish, x.origin)
+func (x *exchange) resolveURL(wish, where string) (string, error) {
+	fits := len(wish) <= maxCallback
+	if fn := x.a.cfg.Callbacks.Redirect; fn != nil && fits {
+		to, err := guard(func() (string, error) { return fn(x.r.Context(), wish, x.origin) })
 		if err != nil {
 			return "", &routeError{step: "redirect callback", reason: record.ReasonInternal, err: err}
 		}
-		if strings.ContainsFunc(to, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return "", &routeError{step: "redirect callback returned control characters", reason: record.ReasonInternal}
+		if to == "" || strings.ContainsFunc(to, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return "", &routeError{step: "redirect callback returned nothing or control characters", reason: record.ReasonInternal}
 		}
 		return to, nil
 	}
-	to, ok := redirect.Resolve(wish, x.origin, nil)
-	if ok {
+	if to, ok := redirect.Resolve(wish, x.origin, nil); ok && fits {
 		return to, nil
 	}
-	x.a.log.Warn("callback URL rejected: it leads to another site", "in", where, "route", x.route)
+	x.a.log.Warn("callback URL rejected: it leads to another site, or is none", "in", where, "route", x.route)
 	r := x.a.newRecorder(x.visit)
 	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeRedirectRejected, record.ReasonInvalidRedirect),
 		Check: "callbackUrl", Why: "forbidden"}, "callbackUrl", where)
@@ -264,13 +303,14 @@ func (x *exchange) dispatch() {
 		x.serveSession(nil)
 	case x.action == "session":
 		if !x.csrfOK {
-			x.rejectCSRF()
-			x.json(http.StatusBadRequest, "null", false)
+			x.failCSRF()
 			return
 		}
 		x.serveSession(&update{x.data})
 	case x.action == "signin" && !post && x.provider == "":
 		x.signInPage()
+	case x.action == "signin" && post && x.provider == "" && !x.csrfOK:
+		x.failCSRF()
 	case x.action == "signin" && post:
 		x.startSignIn()
 	case x.action == "signout" && !post:
@@ -313,13 +353,19 @@ func (x *exchange) json(status int, body string, private bool) {
 }
 
 // redirect sends the visitor to a URL or path; clients that ask for it get the
-// URL as JSON instead (X-Auth-Return-Redirect).
-func (x *exchange) redirect(to string) {
+// URL as JSON instead (X-Auth-Return-Redirect), with Location beside it unless
+// it tells of a failure.
+func (x *exchange) redirect(to string) { x.send(to, false) }
+
+func (x *exchange) send(to string, failure bool) {
 	h := x.w.Header()
-	h["Location"] = []string{to}
+	_, asked := x.r.Header["X-Auth-Return-Redirect"]
+	if !asked || !failure {
+		h["Location"] = []string{to}
+	}
 	noCache(h)
 	sendCookies(h, x.visit)
-	if _, ok := x.r.Header["X-Auth-Return-Redirect"]; ok {
+	if asked {
 		h["Content-Type"] = []string{"application/json"}
 		x.w.WriteHeader(http.StatusOK)
 		b := append([]byte(`{"url":`), claims.AppendString(nil, to)...)
@@ -341,6 +387,8 @@ type routeError struct {
 	err  error
 	// told is set when the log has it already.
 	told bool
+	// unrecorded is why the book has nothing of it, where it should.
+	unrecorded error
 }
 
 func (e *routeError) Error() string { return "gatebook: " + e.step + ": " + e.reason }
@@ -362,6 +410,10 @@ func (x *exchange) fail(err error) {
 	if !e.told {
 		x.logFailure(e)
 	}
+	if x.action == "session" && x.r.Method == http.MethodPost {
+		x.json(http.StatusBadRequest, "null", false)
+		return
+	}
 	query := string(cookie.AppendForm(nil, "error", e.page))
 	if e.code != "" {
 		query = string(cookie.AppendForm([]byte(query), "code", e.code))
@@ -380,24 +432,35 @@ func (x *exchange) fail(err error) {
 	if strings.Contains(path, "?") {
 		sep = "&"
 	}
-	x.redirect(x.origin + path + sep + query)
+	x.send(x.origin+path+sep+query, true)
 }
 
-// logFailure writes the one line that an operator reads. Errors of the store
-// and of providers are written out: they are made not to hold secrets. Of an
+// logFailure writes the one line that an operator reads. Errors of the store,
+// of providers and of mailers are written out: they must not hold secrets. Of an
 // application's error only the type is known to be safe.
 func (x *exchange) logFailure(e *routeError) {
 	attrs := []any{"route", x.route, "step", e.step, "reason", e.reason, "client.address", x.a.request(x.visit).IP.String()}
 	var pe *ProviderError
+	var panicked *panicked
 	switch {
+	case errors.As(e.err, &panicked):
+		attrs = append(attrs, "panic.type", errorType(panicked.err), "stack", panicked.stack)
 	case errors.As(e.err, &pe):
 		attrs = append(attrs, "error", pe.Error())
-	case e.reason == record.ReasonStoreError && e.err != nil:
+	case (e.reason == record.ReasonStoreError || e.reason == record.ReasonMailFailed) && e.err != nil:
 		attrs = append(attrs, "error", e.err.Error())
 	case e.err != nil:
 		attrs = append(attrs, "error.type", errorType(e.err))
 	}
-	if e.reason == record.ReasonStoreError || e.reason == record.ReasonInternal || e.reason == record.ReasonConfiguration {
+	if e.unrecorded != nil {
+		attrs = append(attrs, "record.error", e.unrecorded.Error())
+	}
+	ours := e.unrecorded != nil
+	switch e.reason {
+	case record.ReasonStoreError, record.ReasonMailFailed, record.ReasonInternal, record.ReasonConfiguration:
+		ours = true
+	}
+	if ours {
 		x.a.log.Error("request failed", attrs...)
 		return
 	}
@@ -418,7 +481,8 @@ func (x *exchange) configError() {
 	switch x.action {
 	case "signin", "signout", "error", "verify-request":
 		if x.r.Method != http.MethodPost {
-			x.set = nil
+			// The host is not shown: whoever sent the request chose it.
+			x.set, x.origin = nil, ""
 			x.renderError("Configuration")
 			return
 		}
@@ -427,8 +491,9 @@ func (x *exchange) configError() {
 		`{"message":"There was a problem with the server configuration. Check the server logs for more information."}`)
 }
 
-// rejectCSRF notes a POST without the token of its cookie.
-func (x *exchange) rejectCSRF() {
+// failCSRF notes and answers a POST without the token of its cookie that is no
+// attempt to sign in.
+func (x *exchange) failCSRF() {
 	why := "mismatch"
 	if x.form["csrfToken"] == "" || x.csrfCookie != "" {
 		why = "missing"
@@ -437,6 +502,7 @@ func (x *exchange) rejectCSRF() {
 	r := x.a.newRecorder(x.visit)
 	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeCSRFRejected, record.ReasonCSRF),
 		Check: "csrf", Why: why}, "csrf", x.route)
+	x.fail(&routeError{step: "CSRF token missing or wrong", reason: record.ReasonCSRF, page: "MissingCSRF", told: true})
 }
 
 // serveSession answers GET and POST of the session route.

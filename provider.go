@@ -191,7 +191,9 @@ type CredentialsError struct {
 	// Reason is recorded: record.ReasonUnknownUser or
 	// record.ReasonBadCredentials (the default). The visitor does not see it.
 	Reason string
-	// Target is the address or name that was claimed, recorded as the target.
+	// Target is the address or name that was claimed, recorded as the target. A
+	// name that is no address is recorded only when Reason says
+	// record.ReasonBadCredentials: what nobody has may be a mistyped password.
 	Target string
 }
 

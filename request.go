@@ -120,24 +120,34 @@ func (a *Auth) clientIP(r *http.Request) (netip.Addr, string) {
 	if len(a.proxies) == 0 || !a.trusts(ip) {
 		return ip, "connection"
 	}
+	source := "connection"
 	list := strings.Join(r.Header["X-Forwarded-For"], ",")
 	for range 32 {
 		i := strings.LastIndexByte(list, ',')
-		hop, err := netip.ParseAddr(strings.TrimSpace(list[i+1:]))
-		if err != nil {
+		hop, ok := parseHop(strings.TrimSpace(list[i+1:]))
+		if !ok {
 			break
 		}
-		hop = hop.Unmap().WithZone("")
-		if !a.trusts(hop) {
-			return hop, "X-Forwarded-For"
-		}
-		ip = hop
-		if i < 0 {
+		ip, source = hop, "X-Forwarded-For"
+		if i < 0 || !a.trusts(hop) {
 			break
 		}
 		list = list[:i]
 	}
-	return ip, "connection"
+	return ip, source
+}
+
+// parseHop reads an address of X-Forwarded-For, to which some proxies add a port.
+func parseHop(s string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(s)
+	if err != nil {
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		ip = ap.Addr()
+	}
+	return ip.Unmap().WithZone(""), true
 }
 
 // request returns what events tell of the request; it is made when the first
@@ -175,7 +185,9 @@ const (
 
 // add queues a cookie with the attributes all ours have.
 func (v *visit) add(c cookie.Cookie) {
-	c.Path, c.HTTPOnly, c.Secure = "/", true, v.secure
+	// Browsers keep a cookie for cross-site requests only when it is Secure; on
+	// http they do so for loopback.
+	c.Path, c.HTTPOnly, c.Secure = "/", true, v.secure || c.SameSite == "None"
 	if c.SameSite == "" {
 		c.SameSite = "Lax"
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -42,9 +44,9 @@ func (x *exchange) startSignIn() {
 // into its cookies.
 func (x *exchange) startRedirect(p RedirectProvider) {
 	id := p.Info().ID
-	b := &Begin{RedirectURI: x.callbackURL(id), Params: orderedQuery(x.r.URL.RawQuery)}
+	b := &Begin{RedirectURI: x.callbackURL(id), Params: x.params}
 	b.State = x.a.sealClaims(stateSalt, x.now, Param{"random", newRandom()})
-	to, err := p.Begin(x.r.Context(), b)
+	to, err := guard(func() (*Redirection, error) { return p.Begin(x.r.Context(), b) })
 	if err != nil {
 		x.refuse(refused{auth: p.Info(), reason: reasonOf(err), step: "begin at the provider", err: err})
 		return
@@ -54,13 +56,34 @@ func (x *exchange) startRedirect(p RedirectProvider) {
 		case "state":
 			x.sealCheck(stateCookie, b.State, id, p.FormPost())
 		case "pkce":
-			x.sealCheck(pkceCookie, string(to.CodeVerifier), id, false)
+			x.sealCheck(pkceCookie, string(to.CodeVerifier), id, p.FormPost())
 		case "nonce":
 			x.sealCheck(nonceCookie, string(to.Nonce), id, p.FormPost())
 		}
 	}
 	x.redirect(to.URL)
 }
+
+// guard calls code of the application or of a provider; a panic is an error, so
+// that the attempt is recorded and answered like any other that fails.
+func guard[T any](fn func() (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			var none T
+			v, err = none, &panicked{panicError(p), string(debug.Stack())}
+		}
+	}()
+	return fn()
+}
+
+// panicked is a panic as an error, with where it was.
+type panicked struct {
+	err   error
+	stack string
+}
+
+func (p *panicked) Error() string { return p.err.Error() }
+func (p *panicked) Unwrap() error { return p.err }
 
 func reasonOf(err error) string {
 	var pe *ProviderError
@@ -103,7 +126,7 @@ func (x *exchange) serveCallback() {
 func (x *exchange) redirectCallback(p RedirectProvider) {
 	info := p.Info()
 	x.clearChecks()
-	c := &Complete{RedirectURI: x.callbackURL(info.ID), Params: x.query()}
+	c := &Complete{RedirectURI: x.callbackURL(info.ID), Params: x.query}
 	if p.FormPost() {
 		c.Params = x.form
 	}
@@ -149,16 +172,19 @@ func (x *exchange) redirectCallback(p RedirectProvider) {
 			return
 		}
 	}
-	proof, err := p.Complete(x.r.Context(), c)
+	proof, err := guard(func() (*Proof, error) { return p.Complete(x.r.Context(), c) })
 	if err != nil {
 		x.proofFailed(in, err)
 		return
 	}
 	in.profile, in.account, in.raw = proof.User, proof.Account, new(proof.Profile)
+	// Whoever wrote the provider, its accounts are its own, and an address is
+	// found again whichever case it is written in.
+	in.account.Provider, in.profile.Email = info.ID, strings.ToLower(in.profile.Email)
 	in.emailVerified = proof.EmailVerified
 	in.auth = AuthInfo{Provider: info.ID, Method: info.Type, AMR: proof.AMR, ACR: proof.ACR, AuthTime: proof.AuthTime}
-	in.query = Query{Account: AccountKey{info.ID, proof.Account.ProviderAccountID}, Email: proof.User.Email, Check: in.check}
-	if proof.Account.ProviderAccountID == "" {
+	in.query = Query{Account: AccountKey{info.ID, in.account.ProviderAccountID}, Email: in.profile.Email, Check: in.check}
+	if in.account.ProviderAccountID == "" {
 		x.refuse(refused{auth: info, reason: record.ReasonProfileInvalid, step: "the profile has no account id", writes: in.use})
 		return
 	}
@@ -196,7 +222,7 @@ func (x *exchange) replay(in *proved) refused {
 func (x *exchange) requestLink(p EmailProvider) {
 	info := p.Info()
 	ctx := context.WithoutCancel(x.r.Context())
-	address, err := p.Normalize(x.form["email"])
+	address, err := guard(func() (string, error) { return p.Normalize(x.form["email"]) })
 	if err != nil {
 		x.refuse(refused{auth: info, reason: record.ReasonIdentifierInvalid, step: "the address is none that a link may be sent to"})
 		return
@@ -226,8 +252,12 @@ func (x *exchange) requestLink(p EmailProvider) {
 	link := cookie.AppendForm([]byte(nil), "callbackUrl", x.callback)
 	link = cookie.AppendForm(link, "token", token)
 	link = cookie.AppendForm(link, "email", address)
-	err = p.Send(ctx, &MagicLink{Address: address, URL: Secret(x.callbackURL(info.ID) + "?" + string(link)), Host: x.host(), Expires: expires})
-	if err != nil {
+	mail := &MagicLink{Address: address, URL: Secret(x.callbackURL(info.ID) + "?" + string(link)), Host: x.host(), Expires: expires}
+	if err := x.sendLink(ctx, p, mail); err != nil {
+		if strings.Contains(err.Error(), token) {
+			// The error goes to the log, and whoever has the link is signed in.
+			err = errors.New("the mailer's error quotes the link and is left out")
+		}
 		x.refuse(refused{auth: info, reason: record.ReasonMailFailed, step: "send the magic link", err: err, known: found.ByEmail, target: address})
 		return
 	}
@@ -235,55 +265,76 @@ func (x *exchange) requestLink(p EmailProvider) {
 	x.redirect(x.origin + x.a.base + "/verify-request?" + string(cookie.AppendForm(q, "type", TypeEmail)))
 }
 
+// sendBudget is how long a mailer may take; it hears of no hang-up.
+const sendBudget = 30 * time.Second
+
+func (x *exchange) sendLink(ctx context.Context, p EmailProvider, mail *MagicLink) error {
+	ctx, cancel := context.WithTimeout(ctx, sendBudget)
+	defer cancel()
+	_, err := guard(func() (struct{}, error) { return struct{}{}, p.Send(ctx, mail) })
+	return err
+}
+
 // openLink completes a sign-in by magic link. The link is looked up before the
 // callbacks run, and used up in the transaction that signs in, refuses, or finds
 // it expired.
 func (x *exchange) openLink(p EmailProvider) {
 	info := p.Info()
-	query := x.query()
+	email, claimed := x.query["email"], ""
+	if looksLikeAddress(email) {
+		claimed = email
+	}
 	ctx := context.WithoutCancel(x.r.Context())
 	bad := refused{auth: info, page: "Verification", reason: record.ReasonTokenUnknown, step: "no such magic link"}
-	token := query["token"]
-	if token == "" {
-		x.refuse(bad)
-		return
-	}
+	token := x.query["token"]
 	hash := x.a.csrf.HashToken(token)
-	found, err := x.a.adapter.Find(ctx, Query{Verification: hash})
+	check := checkDigest("verificationToken", hash)
+	found, err := x.a.adapter.Find(ctx, Query{Verification: hash, Check: check, Email: claimed})
 	if err != nil {
 		x.storeFailed(info, err)
 		return
 	}
 	row := found.Verification
-	if row == nil || query["email"] != "" && query["email"] != row.Identifier {
+	if token == "" || row == nil {
+		if found.CheckUsed {
+			bad = x.replay(&proved{info: info, method: TypeEmail})
+		}
+		bad.known, bad.target = found.ByEmail, claimed
 		x.refuse(bad)
 		return
 	}
 	in := &proved{info: info, method: TypeEmail, profile: User{Email: row.Identifier}, emailVerified: true,
 		account: Account{Type: TypeEmail, Provider: info.ID, ProviderAccountID: row.Identifier},
 		auth:    AuthInfo{Provider: info.ID, Method: TypeEmail},
-		query:   Query{Email: row.Identifier, Verification: hash},
-		use:     []Write{UseVerificationToken{Identifier: row.Identifier, Hash: hash}}}
-	if !row.Expires.After(x.now) {
-		known, err := x.a.adapter.Find(ctx, Query{Email: row.Identifier})
-		if err != nil {
-			x.storeFailed(info, err)
-			return
-		}
-		bad.reason, bad.step, bad.writes = record.ReasonTokenExpired, "the magic link has expired", in.use
-		bad.known, bad.target = known.ByEmail, row.Identifier
-		x.refuse(bad)
+		query:   Query{Email: row.Identifier, Verification: hash}}
+	in.use = []Write{UseVerificationToken{Identifier: row.Identifier, Hash: hash},
+		UseCheck{Digest: check, Expires: x.now.Add(p.MaxAge())}}
+	switch {
+	case email != "" && email != row.Identifier:
+		bad.step = "the magic link was sent to another address"
+	case !row.Expires.After(x.now):
+		bad.reason, bad.step = record.ReasonTokenExpired, "the magic link has expired"
+	default:
+		x.finish(in)
 		return
 	}
-	x.finish(in)
+	known, err := x.a.adapter.Find(ctx, Query{Email: row.Identifier})
+	if err != nil {
+		x.storeFailed(info, err)
+		return
+	}
+	bad.writes, bad.known, bad.target = in.use, known.ByEmail, row.Identifier
+	x.refuse(bad)
 }
 
 // checkCredentials completes a sign-in by what somebody typed.
 func (x *exchange) checkCredentials(p CredentialsProvider) {
 	info := p.Info()
-	ctx := context.WithoutCancel(x.r.Context())
-	user, err := x.authorize(p)
-	if err != nil || user == nil {
+	user, err := guard(func() (*User, error) { return p.Authorize(x.r.Context(), x.form, x.r) })
+	if err == nil && user == nil {
+		err = ErrBadCredentials
+	}
+	if err != nil {
 		x.refuseCredentials(info, err)
 		return
 	}
@@ -291,30 +342,10 @@ func (x *exchange) checkCredentials(p CredentialsProvider) {
 	if user.ID == "" {
 		user.ID = uuid.NewString()
 	}
-	in := &proved{info: info, method: TypeCredentials, profile: *user,
+	x.finish(&proved{info: info, method: TypeCredentials, profile: *user,
 		account: Account{Type: TypeCredentials, Provider: info.ID, ProviderAccountID: user.ID},
 		auth:    AuthInfo{Provider: info.ID, Method: TypeCredentials},
-		query:   Query{UserID: user.ID}, credentials: x.form}
-	if r := x.veto(ctx, &SignInAttempt{User: user.clone(), Account: in.account.clone(), Credentials: x.form}); r != nil {
-		r.auth, r.target = info, user.Email
-		x.refuse(*r)
-		return
-	}
-	in.vetoed = true
-	x.finish(in)
-}
-
-func (x *exchange) authorize(p CredentialsProvider) (u *User, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			u, err = nil, panicError(v)
-		}
-	}()
-	u, err = p.Authorize(x.r.Context(), x.form, x.r)
-	if err == nil && u == nil {
-		err = ErrBadCredentials
-	}
-	return u, err
+		query:   Query{UserID: user.ID}, credentials: x.form})
 }
 
 // refuseCredentials refuses what somebody typed. The claimed address is looked
@@ -332,10 +363,13 @@ func (x *exchange) refuseCredentials(info ProviderInfo, err error) {
 		if ce.Reason == record.ReasonUnknownUser {
 			r.reason = ce.Reason
 		}
-		r.target = ce.Target
+		// A person may have typed the password into the wrong field. So a name
+		// is recorded only when Authorize says that somebody has it, and of the
+		// form only what is an address.
+		if ce.Reason == record.ReasonBadCredentials || looksLikeAddress(ce.Target) {
+			r.target = ce.Target
+		}
 	}
-	// A person may have typed the password into the wrong field, so only what
-	// is an address is taken from the form.
 	if email := strings.ToLower(strings.TrimSpace(x.form["email"])); r.target == "" && looksLikeAddress(email) {
 		r.target = email
 	}
@@ -347,11 +381,11 @@ func (x *exchange) refuseCredentials(info ProviderInfo, err error) {
 	x.refuse(r)
 }
 
-func looksLikeAddress(s string) bool {
-	local, domain, ok := strings.Cut(s, "@")
-	return ok && len(s) <= maxEmailText && local != "" && strings.Contains(domain, ".") &&
-		!strings.ContainsAny(s, " \t\r\n\"<>,;:\\()[]") && !strings.Contains(domain, "@")
-}
+// addressForm is narrower than what mail allows: its last label has letters
+// only, as every top-level domain has, so that few passwords pass for one.
+var addressForm = regexp.MustCompile(`^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9.-]+\.(?:[A-Za-z]{2,}|xn--[A-Za-z0-9-]+)$`)
+
+func looksLikeAddress(s string) bool { return len(s) <= maxEmailText && addressForm.MatchString(s) }
 
 // veto asks the signIn callback; nil means that it allows.
 func (x *exchange) veto(ctx context.Context, s *SignInAttempt) (r *refused) {
@@ -360,14 +394,7 @@ func (x *exchange) veto(ctx context.Context, s *SignInAttempt) (r *refused) {
 		return nil
 	}
 	s.Request = x.a.request(x.visit)
-	err := func() (err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = panicError(v)
-			}
-		}()
-		return fn(ctx, s)
-	}()
+	_, err := guard(func() (struct{}, error) { return struct{}{}, fn(ctx, s) })
 	if err == nil {
 		return nil
 	}
@@ -378,6 +405,9 @@ func (x *exchange) veto(ctx context.Context, s *SignInAttempt) (r *refused) {
 		r.code, r.to = no.code, no.url
 	case errors.Is(err, ErrBadCredentials):
 		r.page, r.code, r.reason = "CredentialsSignin", "credentials", record.ReasonBadCredentials
+		if ce := (*CredentialsError)(nil); errors.As(err, &ce) && ce.Code != "" {
+			r.code = ce.Code
+		}
 	default:
 		r.reason, r.step, r.err = record.ReasonInternal, "signIn callback", err
 	}
@@ -406,30 +436,45 @@ type refused struct {
 
 // refuse records a refused attempt and answers it.
 func (x *exchange) refuse(r refused) {
-	if err := retry(func() error { return x.recordRefusal(&r) }); err != nil {
-		x.a.log.Error("record refused sign-in", "reason", r.reason, "error", err.Error())
-	}
-	x.clearChecksIf(r.auth.Type)
+	e := &routeError{step: r.step, reason: r.reason, page: r.page, code: r.code, err: r.err, unrecorded: x.recordRefusal(r)}
 	if r.to != "" {
 		to, err := x.resolveURL(r.to, "signIn callback")
 		if err == nil {
+			x.logFailure(e)
 			x.redirect(to)
 			return
 		}
-		r.err = err
+		e.err = err
 	}
-	x.fail(&routeError{step: r.step, reason: r.reason, page: r.page, code: r.code, err: r.err})
-}
-
-func (x *exchange) clearChecksIf(typ string) {
-	if x.action == "callback" && (typ == TypeOAuth || typ == TypeOIDC) {
-		x.clearChecks()
-	}
+	x.fail(e)
 }
 
 // recordRefusal writes the entries of a refused attempt. When what it uses up
 // was used meanwhile, it is recorded all the same.
-func (x *exchange) recordRefusal(r *refused) error {
+func (x *exchange) recordRefusal(r refused) error {
+	tries := 0
+	return retry(func() error {
+		err := x.tryRefusal(&r)
+		if !isConflict(err) {
+			return err
+		}
+		// The database may only have asked to be asked again, so what is to be
+		// used up is given up last.
+		if tries++; tries == maxTries-1 {
+			r.writes = nil
+		}
+		if r.known != nil && x.a.adapter != nil {
+			found, ferr := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{UserID: r.known.User.ID})
+			if ferr != nil {
+				return ferr
+			}
+			r.known = found.ByID
+		}
+		return err
+	})
+}
+
+func (x *exchange) tryRefusal(r *refused) error {
 	rec := x.a.newRecorder(x.visit)
 	rec.auth = AuthInfo{Provider: r.auth.ID, Method: r.auth.Type}
 	key := record.NewKey()
@@ -453,16 +498,7 @@ func (x *exchange) recordRefusal(r *refused) error {
 		ev.Subject = r.known.User.ID
 	}
 	events = append(events, told{ev, keys{subject: key}})
-	err := x.a.act(x.r.Context(), x.firing, writes, events...)
-	if isConflict(err) {
-		r.writes = nil
-		if r.known != nil && r.known.Subject.IsZero() && x.a.adapter != nil {
-			if found, ferr := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{UserID: r.known.User.ID}); ferr == nil {
-				r.known = found.ByID
-			}
-		}
-	}
-	return err
+	return x.a.act(x.r.Context(), x.firing, writes, events...)
 }
 
 // refuseCSRF refuses a sign-in that did not come from our own page.
@@ -525,18 +561,20 @@ func (x *exchange) finish(in *proved) {
 		if !in.vetoed {
 			in.vetoed = true
 			user := in.profile.clone()
-			if t.byAccount != nil {
+			switch {
+			case in.method == TypeCredentials: // whom Authorize returned
+			case t.byAccount != nil:
 				user = t.byAccount.User.clone()
-			} else if in.method == TypeEmail && t.byEmail != nil {
+			case in.method == TypeEmail && t.byEmail != nil:
 				user = t.byEmail.User.clone()
-			} else {
+			default:
 				user.ID = in.newUserID
 			}
 			account := in.account.clone()
 			if in.method == TypeEmail {
 				account.UserID = user.ID
 			}
-			if no = x.veto(ctx, &SignInAttempt{User: user, Account: account, Profile: in.raw.clone()}); no != nil {
+			if no = x.veto(ctx, &SignInAttempt{User: user, Account: account, Profile: in.raw.clone(), Credentials: in.credentials}); no != nil {
 				no.known = t.byAccount
 				if no.known == nil {
 					no.known = t.byEmail
@@ -752,7 +790,7 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d
 		}
 		in.tokenFor = d.user.User.ID
 		if no := x.makeToken(ctx, in, d); no != nil {
-			no.known = x.knownUser(d)
+			no.known, no.writes = x.knownUser(d), writes
 			if no.page == "" && no.err == nil { // the callback gave nothing: no session, and on
 				return nil, x.endWithoutToken(in, no)
 			}
@@ -826,11 +864,8 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 // endWithoutToken answers a sign-in for which the jwt callback gave nothing:
 // any session ends, and the visitor goes on without one.
 func (x *exchange) endWithoutToken(in *proved, no *refused) error {
-	no.auth, no.target, no.writes = in.info, in.profile.Email, in.use
-	if err := retry(func() error { return x.recordRefusal(no) }); err != nil {
-		x.a.log.Error("record refused sign-in", "reason", no.reason, "error", err.Error())
-	}
-	x.logFailure(&routeError{step: no.step, reason: no.reason})
+	no.auth, no.target = in.info, in.profile.Email
+	x.logFailure(&routeError{step: no.step, reason: no.reason, unrecorded: x.recordRefusal(*no)})
 	x.a.endCookies(x.visit)
 	x.redirect(x.callback)
 	return nil
@@ -848,8 +883,7 @@ func (x *exchange) welcome(d decision) {
 // signOut answers POST signout. Whatever fails, the cookies go.
 func (x *exchange) signOut() {
 	if !x.csrfOK {
-		x.rejectCSRF()
-		x.fail(&routeError{step: "CSRF token missing or wrong", reason: record.ReasonCSRF, page: "MissingCSRF", told: true})
+		x.failCSRF()
 		return
 	}
 	ctx := context.WithoutCancel(x.r.Context())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/gatebook/gatebook/internal/cookie"
@@ -36,7 +37,7 @@ func (x *exchange) host() string {
 }
 
 func (x *exchange) signInPage() {
-	query := x.query()
+	query := x.query
 	if page := x.a.cfg.Pages.SignIn; page != "" {
 		to := withQuery(page, "callbackUrl", x.callback)
 		if e := query["error"]; e != "" {
@@ -73,7 +74,7 @@ func (x *exchange) verifyRequestPage() {
 	if page := x.a.cfg.Pages.VerifyRequest; page != "" {
 		to := page
 		for _, name := range []string{"provider", "type"} {
-			if v := x.query()[name]; v != "" {
+			if v := x.query[name]; v != "" {
 				to = withQuery(to, name, v)
 			}
 		}
@@ -85,7 +86,7 @@ func (x *exchange) verifyRequestPage() {
 }
 
 func (x *exchange) errorPage() {
-	code := x.query()["error"]
+	code := x.query["error"]
 	if page := x.a.cfg.Pages.Error; page != "" {
 		if code == "" {
 			x.redirect(page)
@@ -99,21 +100,45 @@ func (x *exchange) errorPage() {
 
 func (x *exchange) renderError(code string) {
 	e := pages.Error{Code: code, Host: x.host(), HomeURL: x.origin, SignInURL: x.a.base + "/signin"}
+	if x.origin == "" { // the host is not trusted
+		e.Host, e.HomeURL = "Home", "/"
+	}
 	x.page(e.Status(), func(w io.Writer) error { return x.a.pages.Error(w, e) })
 }
 
-// orderedQuery returns a query's parameters in their order; broken ones are
-// left out.
-func orderedQuery(raw string) []Param {
+// parseForm reads a query or form as the WHATWG URL Standard does: what is not
+// percent-encoded well stands for itself, and only & separates. It reports false
+// when there are more than maxParams.
+func parseForm(encoded string) ([]Param, bool) {
 	var out []Param
-	for pair := range strings.SplitSeq(raw, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		n, err1 := cookie.UnescapeComponent(strings.ReplaceAll(name, "+", " "))
-		v, err2 := cookie.UnescapeComponent(strings.ReplaceAll(value, "+", " "))
-		if err1 != nil || err2 != nil || n == "" {
+	for pair := range strings.SplitSeq(encoded, "&") {
+		if pair == "" {
 			continue
 		}
-		out = append(out, Param{n, v})
+		if len(out) == maxParams {
+			return nil, false
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		out = append(out, Param{unescapeForm(name), unescapeForm(value)})
 	}
-	return out
+	return out, true
+}
+
+func unescapeForm(s string) string {
+	s = strings.ReplaceAll(s, "+", " ")
+	if t, err := cookie.UnescapeComponent(s); err == nil {
+		return strings.ToValidUTF8(t, "\uFFFD")
+	}
+	var b []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(v))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
