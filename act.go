@@ -17,10 +17,14 @@ func (a *Auth) act(ctx context.Context, f *firing, writes []Write, events ...tol
 	if err := a.write(ctx, writes, events); err != nil {
 		return err
 	}
+	f.fireAll(events)
+	return nil
+}
+
+func (f *firing) fireAll(events []told) {
 	for _, t := range events {
 		f.fire(t.ev)
 	}
-	return nil
 }
 
 // write commits writes with the entries of events.
@@ -45,5 +49,5 @@ func retry(fn func() error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("gave up after %d tries: %w", maxTries, err)
+	return fmt.Errorf("%w, in each of %d tries", err, maxTries)
 }

@@ -42,10 +42,6 @@ type Auth struct {
 
 	handlers *dispatcher
 	counts   *counts
-
-	running  atomic.Int32
-	waiting  atomic.Int64 // since when entries wait for a Run, in Unix ms; 0 for not
-	warnOnce sync.Once
 }
 
 // New returns an Auth for cfg. It starts nothing and dials nothing; its errors
@@ -98,6 +94,7 @@ func New(cfg Config) (*Auth, error) {
 	}
 	a.handlers = newDispatcher(cfg.Events, a.log, a.now)
 	a.handlers.record = a.recordHandlers
+	a.book.SetLogger(a.log)
 	a.counts = newCounts(a.now())
 	return a, nil
 }
@@ -110,11 +107,10 @@ func (a *Auth) Book() *book.Book { return a.book }
 // on one database each calls Run, and one at a time does the numbering. Errors
 // of the database are logged and tried again.
 func (a *Auth) Run(ctx context.Context) error {
-	a.running.Add(1)
-	defer a.running.Add(-1)
-	a.waiting.Store(0)
+	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer stop() // also when the book stops first
 	wg.Go(func() { a.housekeep(ctx) })
 	if err := a.book.Run(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("gatebook: run the book: %w", err)
@@ -157,6 +153,7 @@ func (a *Auth) commit(ctx context.Context, act *Act) error {
 	if ctx.Value(inTxKey{}) != nil {
 		return errInTx
 	}
+	outer := ctx
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBudget)
 	defer cancel()
 	var err error
@@ -168,25 +165,30 @@ func (a *Auth) commit(ctx context.Context, act *Act) error {
 		err = a.book.Append(ctx, act.Entries...)
 	}
 	if errors.Is(err, ErrCommitUnknown) || errors.Is(err, book.ErrCommitUnknown) {
-		err = a.resolve(ctx, act, err)
+		err = a.lookUp(outer, act, err)
 	}
 	if err != nil || act.Tx != nil {
 		return err
 	}
 	a.book.Wake()
-	a.remind()
 	return nil
 }
 
-const commitBudget = 10 * time.Second
+// A commit has 10 seconds, and finding out what became of it 5 more.
+const (
+	commitBudget  = 10 * time.Second
+	resolveBudget = 5 * time.Second
+)
 
-// resolve looks the entries of an act up by their ids after its commit's
+// lookUp looks the entries of an act up by their ids after its commit's
 // outcome was lost. Finding them proves that it happened; not finding them
 // proves nothing, for it may still be under way.
-func (a *Auth) resolve(ctx context.Context, act *Act, lost error) error {
+func (a *Auth) lookUp(ctx context.Context, act *Act, lost error) error {
 	if len(act.Entries) == 0 {
 		return lost
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolveBudget)
+	defer cancel()
 	ids := make([]string, len(act.Entries))
 	for i, e := range act.Entries {
 		ids[i] = e.ID
@@ -210,21 +212,6 @@ func (a *Auth) resolve(ctx context.Context, act *Act, lost error) error {
 		}
 		wait = min(2*wait, time.Second)
 	}
-}
-
-// remind logs once when entries have waited for ten seconds and nobody has
-// called Run.
-func (a *Auth) remind() {
-	if a.running.Load() > 0 {
-		return
-	}
-	now := a.now().UnixMilli()
-	if a.waiting.CompareAndSwap(0, now) || now-a.waiting.Load() < 10_000 {
-		return
-	}
-	a.warnOnce.Do(func() {
-		a.log.Warn("entries of the book wait to be numbered: start Auth.Run(ctx) in a goroutine of its own")
-	})
 }
 
 // bookIdentity returns the book's id and search key, read once.

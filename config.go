@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -201,12 +202,12 @@ func (c *Config) fill() error {
 		c.TrustHost = true
 	}
 	if c.URL != "" {
-		_, path, err := redirect.ParseBase(c.URL)
+		_, base, err := redirect.ParseBase(c.URL)
 		if err != nil {
-			return fmt.Errorf("gatebook: Config.URL %q: %w", c.URL, err)
+			return fmt.Errorf("gatebook: Config.URL: %w", err) // not repeated: it may hold a password
 		}
-		if c.BasePath == "" && path != "/" {
-			c.BasePath = path
+		if c.BasePath == "" && base != "/" {
+			c.BasePath = base
 		}
 	}
 	if c.BasePath == "" {
@@ -216,6 +217,14 @@ func (c *Config) fill() error {
 		return fmt.Errorf("gatebook: Config.BasePath %q must be a plain path that begins with one slash, such as /auth", c.BasePath)
 	}
 	c.BasePath = strings.TrimRight(c.BasePath, "/")
+	if c.BasePath != "" && path.Clean(c.BasePath) != c.BasePath {
+		return fmt.Errorf("gatebook: Config.BasePath %q must not have . or .. in it", c.BasePath)
+	}
+	for i, p := range c.TrustedProxies {
+		if !p.IsValid() {
+			return fmt.Errorf("gatebook: Config.TrustedProxies[%d] is no network: make it with netip.MustParsePrefix", i)
+		}
+	}
 	return c.fillStores()
 }
 

@@ -2,11 +2,14 @@ package gatebook
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"hash/maphash"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -100,6 +103,25 @@ func (c *counts) take(now time.Time, all bool) []*use {
 	return out
 }
 
+// putBack counts u again, which could not be recorded. When there is no room it
+// is dropped and putBack reports false.
+func (c *counts) putBack(u *use) bool {
+	s := &c.shards[maphash.String(c.seed, u.session)%countShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.uses[u.session]
+	switch {
+	case now == nil && len(s.uses) > 2*maxUses/countShards:
+		return false
+	case now != nil:
+		u.count += now.count
+		u.refreshed += now.refreshed
+		u.last = now.last
+	}
+	s.uses[u.session] = u
+	return true
+}
+
 // sessionUse is the event under which counts are recorded.
 type sessionUse struct {
 	Envelope
@@ -112,6 +134,7 @@ func (e *sessionUse) copy() Event { c := *e; return &c }
 // repeated is the event under which repetitions are recorded.
 type repeated struct {
 	Envelope
+	key        repeatKey
 	check, why string
 	count      int64
 }
@@ -123,6 +146,8 @@ func (e *repeated) copy() Event { c := *e; return &c }
 type repeatKey struct {
 	typ, reason, check, why string
 	network                 netip.Prefix
+	// sid is set when the repetitions of one session are not even counted.
+	sid string
 }
 
 type repeat struct {
@@ -147,6 +172,11 @@ func (c *counts) first(k repeatKey, now time.Time, ev Event) bool {
 	defer c.mu.Unlock()
 	r := c.repeats[k]
 	if r == nil && len(c.repeats) >= maxRepeats {
+		// There is no room to tell networks apart. Without them the number of
+		// kinds is small, but for sessions.
+		if k.sid != "" {
+			return true
+		}
 		k.network = netip.Prefix{}
 		r = c.repeats[k]
 	}
@@ -155,8 +185,23 @@ func (c *counts) first(k repeatKey, now time.Time, ev Event) bool {
 		return true
 	}
 	r.more++
-	r.meta = *ev.Meta()
+	r.meta = ev.Meta().clone()
 	return false
+}
+
+// missed counts an event that was the first and could not be recorded.
+func (c *counts) missed(k repeatKey, now time.Time, ev Event, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.repeats[k]
+	if r == nil {
+		r = &repeat{since: now}
+		c.repeats[k] = r
+	}
+	if r.more == 0 {
+		r.meta = ev.Meta().clone()
+	}
+	r.more += n
 }
 
 func (c *counts) takeRepeats(now time.Time, all bool) []*repeated {
@@ -168,8 +213,8 @@ func (c *counts) takeRepeats(now time.Time, all bool) []*repeated {
 			continue
 		}
 		delete(c.repeats, k)
-		if r.more > 0 {
-			out = append(out, &repeated{Envelope: r.meta, check: k.check, why: k.why, count: r.more})
+		if r.more > 0 && k.sid == "" {
+			out = append(out, &repeated{Envelope: r.meta, key: k, check: k.check, why: k.why, count: r.more})
 		}
 	}
 	return out
@@ -177,64 +222,109 @@ func (c *counts) takeRepeats(now time.Time, all bool) []*repeated {
 
 const countBatch = 100
 
-// flushCounts records the counts whose window is over, or all of them.
+// flushCounts records the counts whose window is over, or all of them. What
+// cannot be recorded is counted on and tried again later.
 func (a *Auth) flushCounts(ctx context.Context, all bool) {
 	now := cut(a.now())
-	var batch []told
-	write := func() {
-		entries, err := a.entries(ctx, batch)
-		if err == nil {
-			err = a.commit(ctx, &Act{Entries: entries})
-		}
-		if err != nil {
-			a.log.Error("record counts", "count", len(batch), "error", err.Error())
-		}
-		batch = batch[:0]
-	}
+	b := &countsBatch{a: a, ctx: ctx}
 	for _, r := range a.counts.takeRepeats(now, all) {
-		batch = append(batch, told{ev: r, keys: keys{subject: record.NewKey()}})
-		if len(batch) >= countBatch {
-			write()
+		b.add(func() { a.counts.missed(r.key, now, r, r.count) },
+			told{ev: r, keys: keys{subject: record.NewKey()}})
+	}
+	for _, u := range a.counts.take(now, all) {
+		b.addUse(u, now)
+	}
+	b.write()
+	if b.failed > 0 {
+		a.log.Error("record counts; they are kept for later", "count", b.failed, "dropped", b.dropped, "error", b.err.Error())
+	}
+}
+
+// countsBatch writes counts, many in a commit. After the first failure it writes
+// no more.
+type countsBatch struct {
+	a       *Auth
+	ctx     context.Context
+	events  []told
+	undo    []func()
+	err     error
+	failed  int
+	dropped int
+}
+
+// add adds events that are undone together when they cannot be recorded.
+func (b *countsBatch) add(undo func(), events ...told) {
+	b.undo = append(b.undo, undo)
+	b.events = append(b.events, events...)
+	if len(b.undo) >= countBatch {
+		b.write()
+	}
+}
+
+func (b *countsBatch) addUse(u *use, now time.Time) {
+	a := b.a
+	undo := func() {
+		if !a.counts.putBack(u) {
+			b.dropped++
 		}
 	}
-	uses := a.counts.take(now, all)
-	for _, u := range uses {
-		key, err := a.subjectKey(ctx, u.user.ID)
-		if err != nil {
-			a.log.Error("record counts", "error", err.Error())
+	var key record.Key
+	if b.err == nil {
+		key, b.err = a.subjectKey(b.ctx, u.user.ID)
+	}
+	r := &recorder{a: a, id: newID(), now: now, source: record.SourceGatebook, actor: Actor{Type: record.ActorUser, ID: u.user.ID}}
+	var events []told
+	for _, c := range [...]struct {
+		typ   string
+		count int64
+	}{{record.TypeSession, u.count}, {record.TypeSessionRefreshed, u.refreshed}} {
+		if c.count == 0 {
 			continue
 		}
-		r := &recorder{a: a, id: newID(), now: now, source: record.SourceGatebook, actor: Actor{Type: record.ActorUser, ID: u.user.ID}}
-		for typ, n := range map[string]int64{record.TypeSession: u.count, record.TypeSessionRefreshed: u.refreshed} {
-			if n == 0 {
-				continue
-			}
-			e := &sessionUse{Envelope: r.envelope(typ), user: u.user, payload: record.SessionUse{
-				Session: u.session, Strategy: u.strategy, Count: n, First: u.first, Last: u.last,
-				// A server that was killed before this one began may have lost
-				// what it had counted of the same session.
-				AtLeast: u.first.Sub(a.counts.begun) < countWindow,
-			}}
-			e.Subject, e.Session = u.user.ID, u.session
-			batch = append(batch, told{ev: e, keys: keys{subject: key, actor: key}})
-		}
-		if len(batch) >= countBatch {
-			write()
+		e := &sessionUse{Envelope: r.envelope(c.typ), user: u.user, payload: record.SessionUse{
+			Session: u.session, Strategy: u.strategy, Count: c.count, First: u.first, Last: u.last,
+			// A server that was killed before this one began may have lost
+			// what it had counted of the same session.
+			AtLeast: u.first.Sub(a.counts.begun) < countWindow,
+		}}
+		e.Subject, e.Session = u.user.ID, u.session
+		events = append(events, told{ev: e, keys: keys{subject: key, actor: key}})
+	}
+	b.add(undo, events...)
+}
+
+func (b *countsBatch) write() {
+	if b.err == nil && len(b.events) > 0 {
+		b.err = b.a.write(b.ctx, nil, b.events)
+		if errors.Is(b.err, ErrCommitUnknown) || errors.Is(b.err, book.ErrCommitUnknown) {
+			// They may be there: what is lost is less bad than what is counted
+			// twice.
+			b.a.log.Error("record counts; they may be lost", "count", len(b.undo), "error", b.err.Error())
+			b.undo, b.err = nil, nil
 		}
 	}
-	if len(batch) > 0 {
-		write()
+	if b.err != nil {
+		b.failed += len(b.undo)
+		for _, undo := range b.undo {
+			undo()
+		}
 	}
+	b.events, b.undo = nil, nil
 }
 
 // subjectKey returns the key of a user, storing a new one when the book has not
 // met them, or a fresh one where there is no such user.
 func (a *Auth) subjectKey(ctx context.Context, userID string) (record.Key, error) {
+	return a.subjectKeyIn(ctx, nil, userID)
+}
+
+// subjectKeyIn is subjectKey inside tx, the application's transaction, or nil.
+func (a *Auth) subjectKeyIn(ctx context.Context, tx *sql.Tx, userID string) (record.Key, error) {
 	if a.adapter == nil || userID == "" {
 		return record.NewKey(), nil
 	}
 	for range maxTries {
-		found, err := a.adapter.Find(ctx, Query{UserID: userID})
+		found, err := a.adapter.Find(ctx, Query{UserID: userID, Tx: tx})
 		if err != nil {
 			return record.Key{}, err
 		}
@@ -245,11 +335,11 @@ func (a *Auth) subjectKey(ctx context.Context, userID string) (record.Key, error
 			return found.ByID.Subject, nil
 		}
 		key := record.NewKey()
-		err = a.commit(ctx, &Act{Writes: []Write{AddSubject{UserID: userID, Subject: key}}})
+		err = a.commit(ctx, &Act{Writes: []Write{AddSubject{UserID: userID, Subject: key}}, Tx: tx})
 		if err == nil {
 			return key, nil
 		}
-		if !isConflict(err) {
+		if !isConflict(err) || tx != nil {
 			return record.Key{}, err
 		}
 	}
@@ -264,11 +354,8 @@ func (a *Auth) noteOnce(ctx context.Context, f *firing, ev Event, check, why str
 	if !a.counts.first(k, a.now(), ev) {
 		return
 	}
-	entries, err := a.entries(ctx, []told{{ev: ev, keys: keys{subject: record.NewKey()}}})
-	if err == nil {
-		err = a.commit(ctx, &Act{Entries: entries})
-	}
-	if err != nil {
+	if err := a.write(ctx, nil, []told{{ev: ev, keys: keys{subject: record.NewKey()}}}); err != nil {
+		a.counts.missed(k, a.now(), ev, 1)
 		a.log.Error("record "+m.Type, "error", err.Error())
 		return
 	}

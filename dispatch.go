@@ -37,7 +37,7 @@ type dispatcher struct {
 
 	places  chan struct{} // one for each job that waits or runs
 	workers chan struct{} // one for each job that runs
-	jobs    sync.WaitGroup
+	jobs    tracker       // detached and late calls
 }
 
 var handlerFields = []string{"SignIn", "SignOut", "CreateUser", "UpdateUser", "LinkAccount",
@@ -72,41 +72,49 @@ func (d *dispatcher) wantsSession() bool {
 
 // drain waits until no detached job is left or ctx ends.
 func (d *dispatcher) drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { d.jobs.Wait(); close(done) }()
 	select {
-	case <-done:
+	case <-d.jobs.wait():
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for detached handlers: %w", context.Cause(ctx))
 	}
 }
 
-// firing is the handlers' part of one request.
+// firing is the handlers' part of one request. Events are fired, and the firing
+// is closed, by the one goroutine that serves the request.
 type firing struct {
-	d   *dispatcher
-	ctx context.Context
-	end time.Time // when the request's budget is spent
+	d    *dispatcher
+	ctx  context.Context
+	left time.Duration // of the request's budget; only time spent in handlers counts
 
 	mu       sync.Mutex
 	ended    bool
 	failures []*HandlerFailedEvent
 	held     []func() // detached jobs, begun after the response
-	tail     []tailCall
+	// late are the calls that may outlast the request's budget, in order, and
+	// working is set while a goroutine makes them.
+	late    []lateCall
+	working bool
 }
 
-type tailCall struct {
+// handlerCall is a handler of a set and the event it is to be told of.
+type handlerCall struct {
 	set  int
 	name string
 	fn   func(context.Context, Event) error
 	ev   Event
 }
 
+type lateCall struct {
+	handlerCall
+	done chan struct{}
+}
+
 // begin returns a firing for a request with ctx. Its handlers' contexts carry
 // the request's values and not its end: what happened is told of even if the
 // visitor hung up.
 func (d *dispatcher) begin(ctx context.Context) *firing {
-	return &firing{d: d, ctx: context.WithoutCancel(ctx), end: time.Now().Add(requestBudget)}
+	return &firing{d: d, ctx: context.WithoutCancel(ctx), left: requestBudget}
 }
 
 // fire calls the handlers for ev, one after the other.
@@ -114,33 +122,25 @@ func (f *firing) fire(ev Event) {
 	for i := range f.d.sets {
 		set := &f.d.sets[i]
 		if name, fn := set.handler(ev); fn != nil {
-			f.await(i, name, fn, ev)
+			f.await(handlerCall{i, name, fn, ev})
 		}
-		if _, about := ev.(*HandlerFailedEvent); set.Any != nil && !about {
-			f.await(i, "Any", set.Any, ev)
+		if set.Any != nil {
+			f.await(handlerCall{i, "Any", set.Any, ev})
 		}
 	}
 }
 
-// close records what failed, begins the detached jobs and lets go of what the
-// request's budget did not reach. It is called when the response is ready.
+// close records what failed and begins the detached jobs. It is called when the
+// response is ready.
 func (f *firing) close() {
 	f.mu.Lock()
 	f.ended = true
-	held, tail := f.held, f.tail
-	f.held, f.tail = nil, nil
+	held := f.held
+	f.held = nil
 	f.mu.Unlock()
 	f.flush()
 	for _, job := range held {
 		go job()
-	}
-	if len(tail) > 0 {
-		f.d.jobs.Go(func() {
-			for _, c := range tail {
-				f.report(f.run(c.set, c.name, c.fn, c.ev, hardBudget))
-			}
-			f.flush()
-		})
 	}
 }
 
@@ -154,60 +154,90 @@ func (f *firing) flush() {
 	}
 }
 
-// await calls one handler and waits for it within its budget and the request's.
-func (f *firing) await(set int, name string, fn func(context.Context, Event) error, ev Event) {
-	left := time.Until(f.end)
-	if left <= 0 {
-		f.mu.Lock()
-		f.tail = append(f.tail, tailCall{set, name, fn, ev.copy()})
-		f.mu.Unlock()
-		return
-	}
-	if left >= hardBudget {
-		f.report(f.run(set, name, fn, ev, hardBudget))
-		return
-	}
-	// The request's budget may be spent while the handler is within its own:
-	// then it goes on detached, and whoever is later reports.
-	done := make(chan *HandlerFailedEvent, 1)
-	var settled atomic.Bool
-	f.d.jobs.Go(func() {
-		failed := f.run(set, name, fn, ev, hardBudget)
-		if settled.CompareAndSwap(false, true) {
-			done <- failed
-			return
+// await makes one call and waits for it within its budget and the request's.
+// What the request's budget does not reach goes on without it, in order.
+func (f *firing) await(c handlerCall) {
+	begun := time.Now()
+	if f.left >= hardBudget {
+		failed := f.run(c, hardBudget)
+		f.left -= time.Since(begun)
+		for _, c := range f.note(failed) {
+			f.await(c)
 		}
-		f.report(failed)
-		f.flush()
-	})
-	timer := time.NewTimer(left)
+		return
+	}
+	// The event is copied here: what is told late must not be what the
+	// application made of it meanwhile.
+	c.ev = c.ev.copy()
+	late := lateCall{c, make(chan struct{})}
+	f.mu.Lock()
+	f.late = append(f.late, late)
+	if !f.working {
+		f.working = true
+		f.d.jobs.add()
+		go f.work()
+	}
+	f.mu.Unlock()
+	if f.left <= 0 {
+		return
+	}
+	timer := time.NewTimer(f.left)
 	defer timer.Stop()
 	select {
-	case failed := <-done:
-		f.report(failed)
+	case <-late.done:
 	case <-timer.C:
-		if !settled.CompareAndSwap(false, true) {
-			f.report(<-done)
+	}
+	f.left -= time.Since(begun)
+}
+
+// work makes the late calls, one after the other.
+func (f *firing) work() {
+	defer f.d.jobs.done()
+	for {
+		f.mu.Lock()
+		if len(f.late) == 0 {
+			f.working = false
+			ended := f.ended
+			f.mu.Unlock()
+			if ended {
+				f.flush()
+			}
+			return
 		}
+		c := f.late[0]
+		f.late = f.late[1:]
+		f.mu.Unlock()
+		f.detached(c.handlerCall, hardBudget)
+		close(c.done)
 	}
 }
 
-// report logs a failure, keeps it to be recorded, and tells HandlerFailed.
-func (f *firing) report(failed *HandlerFailedEvent) {
+// detached makes a call that no request waits for.
+func (f *firing) detached(c handlerCall, budget time.Duration) {
+	for _, c := range f.note(f.run(c, budget)) {
+		f.note(f.run(c, hardBudget))
+	}
+}
+
+// note keeps a failure to be recorded and returns the calls that tell of it. A
+// HandlerFailed that fails is recorded only.
+func (f *firing) note(failed *HandlerFailedEvent) []handlerCall {
 	if failed == nil {
-		return
+		return nil
 	}
 	f.mu.Lock()
 	f.failures = append(f.failures, failed)
 	f.mu.Unlock()
 	if failed.Handler == "HandlerFailed" {
-		return // it is logged and recorded only
+		return nil
 	}
+	var calls []handlerCall
 	for i := range f.d.sets {
 		if fn := adapt(f.d.sets[i].HandlerFailed); fn != nil {
-			f.report(f.run(i, "HandlerFailed", fn, failed, hardBudget))
+			calls = append(calls, handlerCall{i, "HandlerFailed", fn, failed})
 		}
 	}
+	return calls
 }
 
 type callKey struct{}
@@ -218,25 +248,24 @@ type call struct {
 	f    *firing
 	set  int
 	name string
-	ev   Event
 }
 
-// run calls fn with a copy of ev, for at most budget, and returns what went
-// wrong, or nil. A call that does not return in time is given up and counted
-// until it does.
-func (f *firing) run(set int, name string, fn func(context.Context, Event) error, ev Event, budget time.Duration) *HandlerFailedEvent {
-	stuck := f.d.stuck[set][name]
+// run makes c with a copy of its event, for at most budget, and returns what
+// went wrong, or nil. A call that does not return in time is given up and
+// counted until it does.
+func (f *firing) run(c handlerCall, budget time.Duration) *HandlerFailedEvent {
+	stuck := f.d.stuck[c.set][c.name]
 	if stuck.Load() >= maxStuck {
-		return f.failed(name, ev, record.ReasonSaturated, nil, 0)
+		return f.failed(c, record.ReasonSaturated, nil, 0, budget)
 	}
-	c := &call{f: f, set: set, name: name, ev: ev.copy()}
-	ctx, cancel := context.WithTimeout(context.WithValue(f.ctx, callKey{}, c), budget)
+	ev := c.ev.copy()
+	ctx, cancel := context.WithTimeout(context.WithValue(f.ctx, callKey{}, &call{f, c.set, c.name}), budget)
 	type result struct {
 		err      error
 		panicked bool
 	}
 	done := make(chan result, 1)
-	var givenUp atomic.Bool
+	var settled atomic.Bool // by the end of the call or of its budget, whichever comes first
 	begun := time.Now()
 	go func() {
 		defer cancel()
@@ -247,59 +276,68 @@ func (f *firing) run(set int, name string, fn func(context.Context, Event) error
 			// with nothing; it has failed all the same.
 			if v := recover(); v != nil {
 				r = result{panicError(v), true}
-				f.d.log.Error("handler panicked", "handler", name, "event", ev.Meta().Type,
-					"event.id", ev.Meta().ID, "panic.type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+				f.d.log.Error("handler panicked", "handler", c.name, "event", ev.Meta().Type,
+					"event.id", c.ev.Meta().ID, "panic.type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 			} else if !returned {
 				r = result{errGoexit, true}
 			}
-			if !givenUp.CompareAndSwap(false, true) {
+			if !settled.CompareAndSwap(false, true) {
 				stuck.Add(-1)
 			}
 			done <- r
 		}()
-		r.err = fn(ctx, c.ev)
+		r.err = c.fn(ctx, ev)
 		returned = true
 	}()
 	timer := time.NewTimer(budget)
 	defer timer.Stop()
+	var r result
 	select {
-	case r := <-done:
-		took := time.Since(begun)
-		switch {
-		case r.panicked:
-			return f.failed(name, ev, record.ReasonHandlerPanic, r.err, took)
-		case r.err != nil:
-			return f.failed(name, ev, record.ReasonHandlerError, r.err, took)
-		case took > softBudget && budget == hardBudget:
-			return f.failed(name, ev, "", nil, took)
-		}
-		return nil
+	case r = <-done:
 	case <-timer.C:
 		stuck.Add(1)
-		if !givenUp.CompareAndSwap(false, true) {
-			stuck.Add(-1) // it returned at the same moment
+		if settled.CompareAndSwap(false, true) {
+			return f.failed(c, record.ReasonHandlerTimeout, context.DeadlineExceeded, time.Since(begun), budget)
 		}
-		return f.failed(name, ev, record.ReasonHandlerTimeout, context.DeadlineExceeded, time.Since(begun))
+		stuck.Add(-1) // it returned at the same moment
+		r = <-done
 	}
+	took := time.Since(begun)
+	switch {
+	case r.panicked:
+		return f.failed(c, record.ReasonHandlerPanic, r.err, took, budget)
+	case r.err != nil && took >= budget: // it heeded the end of its context
+		return f.failed(c, record.ReasonHandlerTimeout, r.err, took, budget)
+	case r.err != nil:
+		return f.failed(c, record.ReasonHandlerError, r.err, took, budget)
+	case took > softBudget && budget == hardBudget:
+		return f.failed(c, "", nil, took, softBudget)
+	}
+	return nil
 }
 
 // failed makes the event of a failure, handler.slow when there is no reason,
 // and logs it. Of an error only its type is logged: its text may hold secrets.
-func (f *firing) failed(name string, ev Event, reason string, err error, took time.Duration) *HandlerFailedEvent {
-	m := ev.Meta()
+// Each such event is an act of its own, for it is committed by itself; Cause
+// leads to the event that was told of.
+func (f *firing) failed(c handlerCall, reason string, err error, took, budget time.Duration) *HandlerFailedEvent {
+	m := c.ev.Meta()
 	typ, outcome := record.TypeHandlerFailed, record.Failure
 	if reason == "" {
 		typ, outcome = record.TypeHandlerSlow, record.Success
 	}
 	e := &HandlerFailedEvent{
 		Envelope: Envelope{
-			ID: newID(), Type: typ, Version: 1, Time: cut(f.d.now()), Act: m.Act, Cause: m.ID,
+			ID: newID(), Type: typ, Version: 1, Time: cut(f.d.now()), Act: newID(), Cause: m.ID,
 			Source: record.SourceGatebook, Outcome: outcome, Reason: reason,
 			Actor: Actor{Type: record.ActorSystem}, Initiator: "system", Subject: m.Subject,
 		},
-		Handler: name, Event: m.Type, EventID: m.ID, Err: err, Duration: took,
+		Handler: c.name, Event: m.Type, EventID: m.ID, Err: err, Duration: took, budget: budget,
 	}
-	attrs := []any{"handler", name, "event", m.Type, "event.id", m.ID, "duration", took}
+	if m.Type == record.TypeSession {
+		e.Cause = "" // it is recorded as a count, under another id
+	}
+	attrs := []any{"handler", c.name, "event", m.Type, "event.id", m.ID, "duration", took}
 	if reason == "" {
 		f.d.log.Warn("handler is slow", attrs...)
 		return e
@@ -333,8 +371,9 @@ func errorType(err error) string {
 	return fmt.Sprintf("%T", err)
 }
 
-// Detached wraps a handler so that it runs after the response, on a pool of 64
-// workers with room for 4,096 waiting calls that [Auth.Close] drains, for at
+// Detached wraps a handler so that nobody waits for it: it runs after the
+// response (for the session event of [Auth.Middleware], beside it), on a pool of
+// 64 workers with room for 4,096 waiting calls that [Auth.Close] drains, for at
 // most 30 seconds. When the pool is full the call is awaited instead; it is
 // never dropped by us, but a crash loses it. Called with a context that is not
 // from Gatebook, as in a plain test, the handler runs at once.
@@ -361,13 +400,13 @@ func (c *call) detach(fn func(context.Context, Event) error, ev Event) bool {
 	default:
 		return false
 	}
-	d.jobs.Add(1)
+	d.jobs.add()
 	job := func() {
-		defer d.jobs.Done()
+		defer d.jobs.done()
 		defer func() { <-d.places }()
 		d.workers <- struct{}{}
 		defer func() { <-d.workers }()
-		f.report(f.run(c.set, c.name, fn, ev, detachedBudget))
+		f.detached(handlerCall{c.set, c.name, fn, ev}, detachedBudget)
 		f.flush()
 	}
 	f.mu.Lock()
@@ -378,4 +417,44 @@ func (c *call) detach(fn func(context.Context, Event) error, ev Event) bool {
 		f.held = append(f.held, job)
 	}
 	return true
+}
+
+// tracker counts jobs so that their end can be waited for. Unlike a WaitGroup it
+// lets jobs begin while somebody waits: an abandoned handler may detach one at
+// any time.
+type tracker struct {
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed when n becomes 0; nil while nobody waits
+}
+
+func (t *tracker) add() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n++
+}
+
+func (t *tracker) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n--; t.n == 0 && t.idle != nil {
+		close(t.idle)
+		t.idle = nil
+	}
+}
+
+// wait returns a channel that is closed once no job is left.
+func (t *tracker) wait() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.idle != nil {
+		return t.idle
+	}
+	idle := make(chan struct{})
+	if t.n == 0 {
+		close(idle)
+	} else {
+		t.idle = idle
+	}
+	return idle
 }

@@ -202,24 +202,21 @@ func (d *draft) identity(ev Event) {
 	case *DefenceEvent:
 		d.block(record.ClassDetail, record.Key{}, record.Defence{Check: e.Check, Why: e.Why})
 	case *repeated:
+		if m.Type == record.TypeHandlerFailed || m.Type == record.TypeHandlerSlow {
+			d.block(record.ClassDetail, record.Key{}, record.Handler{Handler: e.check, Event: record.TypeSession, Count: e.count})
+			return
+		}
 		d.block(record.ClassDetail, record.Key{}, record.Defence{Check: e.check, Why: e.why, Count: e.count})
 	case *HandlerFailedEvent:
 		var cut cutter
 		d.block(record.ClassDetail, record.Key{}, record.Handler{
 			Handler: e.Handler, Event: e.Event, EventID: e.EventID,
 			ErrorType:  cut.text("errorType", errorType(e.Err), maxShortText),
-			DurationMS: e.Duration.Milliseconds(), BudgetMS: softOrHard(e).Milliseconds(),
+			DurationMS: e.Duration.Milliseconds(), BudgetMS: e.budget.Milliseconds(),
 		})
 	default:
 		d.err = fmt.Errorf("no payload for %T", ev)
 	}
-}
-
-func softOrHard(e *HandlerFailedEvent) time.Duration {
-	if e.Type == record.TypeHandlerSlow {
-		return softBudget
-	}
-	return hardBudget
 }
 
 func (d *draft) userChange(u *User, changed []string) {
@@ -322,8 +319,7 @@ func (c *cutter) text(name, s string, limit int) string {
 // recordHandlers writes what went wrong with handlers in a commit of its own.
 func (a *Auth) recordHandlers(ctx context.Context, failures []*HandlerFailedEvent) {
 	events := make([]told, 0, len(failures))
-	for i, e := range failures {
-		e.Position = i
+	for _, e := range failures {
 		if e.Event == record.TypeSession && !a.counts.first(repeatKey{typ: e.Type, reason: e.Reason, check: e.Handler}, a.now(), e) {
 			continue // the session event comes with every request; the rest is counted
 		}
@@ -332,11 +328,7 @@ func (a *Auth) recordHandlers(ctx context.Context, failures []*HandlerFailedEven
 	if len(events) == 0 {
 		return
 	}
-	entries, err := a.entries(ctx, events)
-	if err == nil {
-		err = a.commit(ctx, &Act{Entries: entries})
-	}
-	if err != nil {
+	if err := a.write(ctx, nil, events); err != nil {
 		a.log.Error("record failed handlers", "count", len(events), "error", err.Error())
 	}
 }
@@ -388,12 +380,20 @@ func (a *Auth) inTx(events []told) func(context.Context, *sql.Tx) error {
 		ctx = context.WithValue(ctx, inTxKey{}, true)
 		for _, call := range calls {
 			if err := call(ctx, tx); err != nil {
-				return err
+				return &inTxError{err}
 			}
 		}
 		return nil
 	}
 }
+
+// inTxError is what an InTx handler returned or panicked with.
+type inTxError struct{ err error }
+
+// Error gives the error's type, not its text, which may hold secrets.
+func (e *inTxError) Error() string { return "gatebook: an InTx handler failed: " + errorType(e.err) }
+
+func (e *inTxError) Unwrap() error { return e.err }
 
 func addInTx[E Event](calls []func(context.Context, *sql.Tx) error, fn func(context.Context, *sql.Tx, E) error, ev E) []func(context.Context, *sql.Tx) error {
 	if fn == nil {

@@ -184,6 +184,8 @@ type HandlerFailedEvent struct {
 	// secrets and is neither logged nor recorded by Gatebook.
 	Err      error
 	Duration time.Duration
+
+	budget time.Duration
 }
 
 // DeleteUserEvent is sent when DeleteUser deleted a user.
@@ -235,24 +237,32 @@ type DefenceEvent struct {
 	Why string
 }
 
+// clone returns a copy that shares nothing with e.
+func (e Envelope) clone() Envelope {
+	e.Auth.AMR = slices.Clone(e.Auth.AMR)
+	return e
+}
+
 func (e *SignInEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User, c.Account, c.Profile = e.User.clone(), e.Account.clone(), e.Profile.clone()
 	if e.IsNewUser != nil {
 		c.IsNewUser = new(*e.IsNewUser)
 	}
-	c.Auth.AMR = slices.Clone(e.Auth.AMR)
 	return &c
 }
 
 func (e *SignOutEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.Token, c.Session = e.Token.clone(), e.Session.clone()
 	return &c
 }
 
 func (e *CreateUserEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User = e.User.clone()
 	if i := e.SignInInfo; i != nil {
 		c.SignInInfo = &SignInInfo{i.Provider, i.Account.clone(), i.Profile.clone()}
@@ -262,24 +272,28 @@ func (e *CreateUserEvent) copy() Event {
 
 func (e *UpdateUserEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User, c.Changed = e.User.clone(), slices.Clone(e.Changed)
 	return &c
 }
 
 func (e *LinkAccountEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User, c.Account, c.Profile = e.User.clone(), e.Account.clone(), e.Profile.clone()
 	return &c
 }
 
 func (e *SessionEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.Token, c.Session, c.Result = e.Token.clone(), e.Session.clone(), e.Result.clone()
 	return &c
 }
 
 func (e *SignInFailedEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User = e.User.clone()
 	if e.Account != nil {
 		c.Account = new(*e.Account)
@@ -287,40 +301,54 @@ func (e *SignInFailedEvent) copy() Event {
 	return &c
 }
 
-func (e *HandlerFailedEvent) copy() Event { c := *e; return &c }
+func (e *HandlerFailedEvent) copy() Event {
+	c := *e
+	c.Envelope = e.Envelope.clone()
+	return &c
+}
 
 func (e *DeleteUserEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User = e.User.clone()
 	return &c
 }
 
 func (e *UnlinkAccountEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User, c.Account = e.User.clone(), e.Account.clone()
 	return &c
 }
 
 func (e *SessionRevokedEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User = e.User.clone()
 	return &c
 }
 
 func (e *SessionExpiredEvent) copy() Event {
 	c := *e
+	c.Envelope = e.Envelope.clone()
 	c.User = e.User.clone()
 	return &c
 }
 
-func (e *SessionInvalidEvent) copy() Event { c := *e; return &c }
-func (e *DefenceEvent) copy() Event        { c := *e; return &c }
+func (e *SessionInvalidEvent) copy() Event { return &SessionInvalidEvent{e.Envelope.clone()} }
+
+func (e *DefenceEvent) copy() Event {
+	c := *e
+	c.Envelope = e.Envelope.clone()
+	return &c
+}
 
 // Events is a set of handlers. A handler is called after the change it is told
 // of is committed and before the response; the request waits for it, so work
-// that takes long belongs into [Detached] or a subscription. It has 5 seconds,
-// and all handlers of a request together 10; its context ends then, and not
-// when the visitor hangs up. It answers nothing to the visitor: an error or a
+// that takes long belongs into [Detached] or a subscription. It has 5 seconds;
+// its context ends then, and not when the visitor hangs up. The request waits for
+// all its handlers together for at most 10 seconds; what is left then runs
+// without it, in the same order. It answers nothing to the visitor: an error or a
 // panic is logged by its type, recorded as handler.failed, and changes nothing
 // else. Each call gets a copy of its own. A handler runs at most once for an
 // event: one that must not be missed is read from the book.

@@ -64,7 +64,7 @@ func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: malformed token", ErrNoSession)
 	}
-	c, err := a.openToken(token, a.now(), sessionCookie, "__Secure-"+sessionCookie)
+	c, err := a.openToken(token, a.now(), tokenSalts...)
 	if err != nil {
 		return nil, err
 	}
@@ -72,25 +72,33 @@ func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
 }
 
 // Session returns the session of a request: the one that the middleware put
-// into its context, or else what [Auth.Verify] says of its cookie or Bearer
-// header.
+// into its context, or else what [Auth.Verify] says of its cookie or, without
+// one, its Bearer header. A request for a host that the configuration does not
+// trust has none.
 func (a *Auth) Session(r *http.Request) (*Session, error) {
-	if res, ok := r.Context().Value(sessionKey{}).(*resolved); ok && res.auth == a {
+	if res := a.resolved(r); res != nil {
 		return res.session, res.err
 	}
-	if token := bearer(r); token != "" {
-		return a.Verify(r.Context(), token)
-	}
 	v, trusted := a.visit(r, "")
-	if !trusted {
-		return nil, fmt.Errorf("%w: the host is not trusted", ErrNoSession)
-	}
-	value, _ := v.jar.Chunks(v.cookieName(sessionCookie))
-	if value == "" {
+	token, _ := a.presented(v)
+	switch {
+	case token == "":
 		return nil, ErrNoSession
+	case !trusted:
+		return nil, errHost
 	}
-	return a.Verify(r.Context(), value)
+	return a.Verify(r.Context(), token)
 }
+
+// resolved returns what the middleware found, or nil outside it.
+func (a *Auth) resolved(r *http.Request) *resolved {
+	if res, ok := r.Context().Value(sessionKey{}).(*resolved); ok && res.auth == a {
+		return res
+	}
+	return nil
+}
+
+var errHost = fmt.Errorf("%w: the host is not trusted", ErrNoSession)
 
 func bearer(r *http.Request) string {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -100,13 +108,16 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
+// tokenSalts are the salts of session tokens: the names of their cookie.
+var tokenSalts = []string{sessionCookie, "__Secure-" + sessionCookie}
+
 // clockSkew is how far clocks may differ where tokens are read (Auth.js: 15 s).
 const clockSkew = 15
 
 var errExpired = fmt.Errorf("%w: it has expired", ErrNoSession)
 
 // openToken decrypts a session token with the keys of the given salts and
-// checks its times. The claims of an expired token are returned with the error.
+// checks its times. A token without a sid gets one. The claims of an expired token are returned with the error.
 func (a *Auth) openToken(token string, now time.Time, salts ...string) (Claims, error) {
 	var payload []byte
 	err := errors.New("no salt")
@@ -121,6 +132,13 @@ func (a *Auth) openToken(token string, now time.Time, salts ...string) (Claims, 
 	o, err := claims.Parse(payload)
 	if err != nil {
 		return Claims{}, fmt.Errorf("%w: the token's claims are malformed", ErrNoSession)
+	}
+	if _, ok := o.String("sid"); !ok { // another program's
+		id, ok := o.String("jti")
+		if !ok {
+			id = token
+		}
+		o.SetString("sid", a.foreignID(id))
 	}
 	return Claims{o}, checkTimes(&o, now.Unix())
 }
@@ -213,28 +231,55 @@ type resolved struct {
 // left to the handler.
 func (a *Auth) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, ok := a.underBase(r.URL.Path); ok {
+		if a.ownPath(r.URL.EscapedPath()) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		v, trusted := a.visit(r, "")
-		res := &resolved{auth: a, visit: v, err: ErrNoSession}
-		if token, fromCookie := a.presented(v); token != "" && trusted {
-			f := a.handlers.begin(r.Context())
-			res.session, res.err = a.readSession(r.Context(), v, f, token, fromCookie, nil)
-			f.close()
-			if len(v.set) > 0 {
-				// A shared cache must not hand one visitor's cookie to the
-				// next; the application may say otherwise.
-				w.Header().Set("Cache-Control", "private")
-				sendCookies(w.Header(), v)
-			}
-			if res.err != nil && !errors.Is(res.err, ErrNoSession) {
-				a.log.Error("read session", "error", res.err.Error())
-			}
+		res := a.resolve(r)
+		if len(res.visit.set) > 0 {
+			// A shared cache must not hand one visitor's cookie to the next;
+			// the application may say otherwise.
+			w.Header().Set("Cache-Control", "private")
+			sendCookies(w.Header(), res.visit)
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionKey{}, res)))
 	})
+}
+
+// ownPath reports whether the middleware leaves a path to the handler: all of
+// the base path, or, when that is the root, the routes.
+func (a *Auth) ownPath(path string) bool {
+	_, own := a.underBase(path)
+	if a.base == "" {
+		_, _, own = a.route(path)
+	}
+	return own
+}
+
+// resolve reads the session of a request for the application.
+func (a *Auth) resolve(r *http.Request) *resolved {
+	v, trusted := a.visit(r, "")
+	res := &resolved{auth: a, visit: v, err: ErrNoSession}
+	token, fromCookie := a.presented(v)
+	if token == "" {
+		return res
+	}
+	f := a.handlers.begin(r.Context())
+	defer f.close()
+	if !trusted {
+		res.err = errHost
+		a.log.Error("host not trusted, so nobody is signed in there: set Config.URL (or AUTH_URL) to the site's address",
+			"host", fmt.Sprintf("%.256q", r.Host))
+		rec := a.newRecorder(v)
+		a.noteOnce(r.Context(), f, &DefenceEvent{Envelope: rec.failure(record.TypeHostUntrusted, record.ReasonUntrustedHost),
+			Check: "host", Why: "forbidden"}, "host", "")
+		return res
+	}
+	res.session, res.err = a.readSession(r.Context(), v, f, token, fromCookie, nil)
+	if res.err != nil && !errors.Is(res.err, ErrNoSession) && r.Context().Err() == nil {
+		a.log.Error("read session", "error", res.err.Error())
+	}
+	return res
 }
 
 // presented returns the token of a visit and whether it came in the cookie.
@@ -256,14 +301,20 @@ func (a *Auth) Require(next http.Handler) http.Handler {
 		case err == nil && s != nil:
 			next.ServeHTTP(w, r)
 		case !errors.Is(err, ErrNoSession):
-			a.log.Error("read session", "error", err.Error())
+			if a.resolved(r) == nil && r.Context().Err() == nil { // the middleware logs it itself
+				a.log.Error("read session", "error", err.Error())
+			}
 			writeJSON(w, http.StatusServiceUnavailable, `{"error":"sessions cannot be read at the moment"}`)
 		case (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.Header.Get("Accept"), "text/html"):
 			to := a.base + "/signin"
 			if a.cfg.Pages.SignIn != "" {
 				to = a.cfg.Pages.SignIn
 			}
-			http.Redirect(w, r, withQuery(to, "callbackUrl", r.URL.RequestURI()), http.StatusFound)
+			here := r.URL.RequestURI()
+			if strings.HasPrefix(r.RequestURI, "/") {
+				here = r.RequestURI // the application may be mounted with http.StripPrefix
+			}
+			http.Redirect(w, r, withQuery(to, "callbackUrl", here), http.StatusFound)
 		default:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			writeJSON(w, http.StatusUnauthorized, `{"error":"sign in first"}`)
@@ -330,8 +381,11 @@ func (a *Auth) invalid(ctx context.Context, v *visit, f *firing, reason string) 
 // readToken is the read of a token session (Auth.js: session route, jwt
 // strategy): open, jwt callback, session callback, encode anew.
 func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string, fromCookie bool, up *update) (*Session, error) {
-	name := v.cookieName(sessionCookie)
-	c, err := a.openToken(token, v.now, name)
+	salts := []string{v.cookieName(sessionCookie)}
+	if !fromCookie {
+		salts = tokenSalts // whoever sends it may know the site by another scheme
+	}
+	c, err := a.openToken(token, v.now, salts...)
 	if err != nil {
 		if fromCookie {
 			a.endCookies(v)
@@ -342,13 +396,6 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 			a.invalid(ctx, v, f, record.ReasonSessionInvalid)
 		}
 		return nil, err
-	}
-	if _, ok := c.o.String("sid"); !ok {
-		id, ok := c.o.String("jti")
-		if !ok {
-			id = token
-		}
-		c.o.SetString("sid", a.foreignID(id))
 	}
 	next := &c
 	if a.cfg.Callbacks.JWT != nil {
@@ -427,12 +474,13 @@ func (a *Auth) callSession(ctx context.Context, p *SessionParams, s *Session) (e
 // session cookie, in chunks where it is long.
 func (a *Auth) sendToken(v *visit, c *Claims) {
 	now := v.now.Unix()
-	c.o.SetInt64("iat", now)
-	c.o.SetInt64("exp", now+int64(a.cfg.Session.TokenMaxAge/time.Second))
-	c.o.SetString("jti", uuid.NewString())
+	o := c.o.Clone() // the session keeps the claims as they were
+	o.SetInt64("iat", now)
+	o.SetInt64("exp", now+int64(a.cfg.Session.TokenMaxAge/time.Second))
+	o.SetString("jti", uuid.NewString())
 	name := v.cookieName(sessionCookie)
 	var scratch [1024]byte
-	token := string(a.codecs[name].Seal(nil, c.o.Append(scratch[:0])))
+	token := string(a.codecs[name].Seal(nil, o.Append(scratch[:0])))
 	a.sendSession(v, token, v.now.Add(a.cfg.Session.MaxAge))
 }
 
@@ -485,7 +533,7 @@ func (a *Auth) tokenExpired(ctx context.Context, v *visit, f *firing, s *Session
 	ev := &SessionExpiredEvent{Envelope: r.failure(record.TypeSessionExpired, record.ReasonSessionExpired), User: &s.User, strategy: s.Strategy}
 	ev.Outcome, ev.Reason = record.Success, ""
 	ev.Subject, ev.Session = s.User.ID, s.ID
-	if !a.counts.first(repeatKey{typ: record.TypeSessionExpired, check: s.ID}, a.now(), ev) {
+	if !a.counts.first(repeatKey{typ: record.TypeSessionExpired, sid: s.ID}, a.now(), ev) {
 		return
 	}
 	key, err := a.subjectKey(ctx, s.User.ID)

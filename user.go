@@ -1,7 +1,9 @@
 package gatebook
 
 import (
+	"encoding/json"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -20,7 +22,8 @@ type User struct {
 	// magic link, UTC; zero when never.
 	EmailVerified time.Time
 	// Extra holds the further columns of the application's user table, by
-	// column name.
+	// column name. Handlers get copies of values that are []byte, []string,
+	// []any or map[string]any; a pointer would be shared.
 	Extra map[string]any
 }
 
@@ -30,7 +33,36 @@ func (u *User) clone() *User {
 	}
 	c := *u
 	c.Extra = maps.Clone(u.Extra)
+	for name, v := range c.Extra {
+		c.Extra[name] = cloneValue(v)
+	}
 	return &c
+}
+
+// cloneValue copies what a column may hold and what JSON decodes to; other
+// values are taken to be immutable.
+func cloneValue(v any) any {
+	switch v := v.(type) {
+	case []byte:
+		return slices.Clone(v)
+	case json.RawMessage:
+		return slices.Clone(v)
+	case []string:
+		return slices.Clone(v)
+	case []any:
+		c := slices.Clone(v)
+		for i := range c {
+			c[i] = cloneValue(c[i])
+		}
+		return c
+	case map[string]any:
+		c := maps.Clone(v)
+		for name := range c {
+			c[name] = cloneValue(c[name])
+		}
+		return c
+	}
+	return v
 }
 
 // Kinds of providers and accounts.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gatebook/gatebook/record"
@@ -54,9 +55,9 @@ func (a *Auth) UnlinkAccount(ctx context.Context, userID string, key AccountKey)
 	return a.own(nil).UnlinkAccount(ctx, userID, key)
 }
 
-// RevokeSessions ends all sessions of a user, records session.revoked, and
-// returns how many there were. With token sessions the error is
-// [ErrNotRevocable].
+// RevokeSessions ends all sessions of a user, records session.revoked (once for
+// each 1,000), and returns how many there were; after an error, how many had
+// ended by then. With token sessions the error is [ErrNotRevocable].
 func (a *Auth) RevokeSessions(ctx context.Context, userID string) (int, error) {
 	return a.own(nil).RevokeSessions(ctx, userID)
 }
@@ -82,25 +83,42 @@ func (t *Transaction) Committed(ctx context.Context) {
 	f := t.a.handlers.begin(ctx)
 	defer f.close()
 	t.a.book.Wake()
-	for _, e := range t.told {
-		f.fire(e.ev)
-	}
+	f.fireAll(t.told)
 	t.told = nil
 }
 
-// recorder begins an act of the application.
-func (t *Transaction) recorder(ctx context.Context) (*recorder, record.Key) {
+// recorder begins an act of the application, and returns the subject key of the
+// user whose session is in ctx, if there is one.
+func (t *Transaction) recorder(ctx context.Context) (*recorder, record.Key, error) {
+	if t.a.adapter == nil {
+		return nil, record.Key{}, errNoAdapter
+	}
+	if ctx.Value(inTxKey{}) != nil {
+		// Said before anything is read: the store may have but one connection,
+		// and the act that waits for us holds it.
+		return nil, record.Key{}, errInTx
+	}
 	r := &recorder{a: t.a, id: newID(), now: cut(t.a.now()), source: record.SourceApp, actor: Actor{Type: record.ActorApp}}
 	res, ok := ctx.Value(sessionKey{}).(*resolved)
 	if !ok || res.auth != t.a {
-		return r, record.Key{}
+		return r, record.Key{}, nil
 	}
-	r.request = t.a.request(res.visit)
+	// A copy, because the application may do several things at once in a
+	// request, and what is told of it is made at first use.
+	v := *res.visit
+	r.request = t.a.request(&v)
 	if res.session == nil {
-		return r, record.Key{}
+		return r, record.Key{}, nil
 	}
 	r.actor = Actor{Type: record.ActorUser, ID: res.session.User.ID}
-	return r, res.session.subject
+	key := res.session.subject
+	if key.IsZero() {
+		var err error
+		if key, err = t.a.subjectKeyIn(ctx, t.tx, r.actor.ID); err != nil {
+			return nil, record.Key{}, err
+		}
+	}
+	return r, key, nil
 }
 
 // commit carries out writes, with the events that tell of them.
@@ -119,18 +137,13 @@ func (t *Transaction) commit(ctx context.Context, writes []Write, events ...told
 	}
 	f := t.a.handlers.begin(ctx)
 	defer f.close()
-	for _, e := range events {
-		f.fire(e.ev)
-	}
+	f.fireAll(events)
 	return nil
 }
 
 // user reads a user for a write; the writes begin with giving them a subject
 // key when the book has not met them.
 func (t *Transaction) user(ctx context.Context, id string) (*FoundUser, []Write, error) {
-	if t.a.adapter == nil {
-		return nil, nil, errNoAdapter
-	}
 	if id == "" {
 		return nil, nil, fmt.Errorf("%w: the user's id is empty", ErrNotFound)
 	}
@@ -160,20 +173,23 @@ func (t *Transaction) again(fn func() error) error {
 
 // CreateUser is [Auth.CreateUser] in this transaction.
 func (t *Transaction) CreateUser(ctx context.Context, u User) (*User, error) {
-	if t.a.adapter == nil {
-		return nil, errNoAdapter
-	}
 	user := u.clone()
 	if user.ID == "" {
 		user.ID = uuid.NewString()
 	}
 	user.Email = strings.ToLower(user.Email)
 	user.EmailVerified = cut(user.EmailVerified)
-	r, actor := t.recorder(ctx)
-	key := record.NewKey()
-	ev := &CreateUserEvent{Envelope: r.envelope(record.TypeCreateUser), User: user.clone()}
-	ev.Subject = user.ID
-	if err := t.commit(ctx, []Write{CreateUser{User: *user, Subject: key}}, told{ev, keys{key, actor}}); err != nil {
+	err := t.again(func() error {
+		r, actor, err := t.recorder(ctx)
+		if err != nil {
+			return err
+		}
+		key := record.NewKey()
+		ev := &CreateUserEvent{Envelope: r.envelope(record.TypeCreateUser), User: user.clone()}
+		ev.Subject = user.ID
+		return t.commit(ctx, []Write{CreateUser{User: *user, Subject: key}}, told{ev, keys{key, actor}})
+	})
+	if err != nil {
 		return nil, fmt.Errorf("create user: %w", err)
 	}
 	return user, nil
@@ -184,8 +200,13 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 	if len(fields) == 0 {
 		return nil, errors.New("gatebook: UpdateUser: name the fields to write")
 	}
+	fields = slices.Compact(slices.Sorted(slices.Values(fields)))
 	var user *User
 	err := t.again(func() error {
+		r, actor, err := t.recorder(ctx)
+		if err != nil {
+			return err
+		}
 		found, writes, err := t.user(ctx, u.ID)
 		if err != nil {
 			return err
@@ -212,7 +233,6 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 				user.Extra[f] = v
 			}
 		}
-		r, actor := t.recorder(ctx)
 		ev := &UpdateUserEvent{Envelope: r.envelope(record.TypeUpdateUser), User: user.clone(), Changed: fields}
 		ev.Subject = user.ID
 		writes = append(writes, UpdateUser{User: *user, Fields: fields})
@@ -227,11 +247,14 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 // DeleteUser is [Auth.DeleteUser] in this transaction.
 func (t *Transaction) DeleteUser(ctx context.Context, id string) error {
 	err := t.again(func() error {
+		r, actor, err := t.recorder(ctx)
+		if err != nil {
+			return err
+		}
 		found, writes, err := t.user(ctx, id)
 		if err != nil {
 			return err
 		}
-		r, actor := t.recorder(ctx)
 		ev := &DeleteUserEvent{Envelope: r.envelope(record.TypeDeleteUser), User: found.User.clone()}
 		ev.Subject = id
 		return t.commit(ctx, append(writes, DeleteUser{ID: id}), told{ev, keys{found.Subject, actor}})
@@ -248,11 +271,14 @@ func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
 		return errors.New("gatebook: LinkAccount: Provider, ProviderAccountID and Type are required")
 	}
 	err := t.again(func() error {
+		r, actor, err := t.recorder(ctx)
+		if err != nil {
+			return err
+		}
 		found, writes, err := t.user(ctx, acc.UserID)
 		if err != nil {
 			return err
 		}
-		r, actor := t.recorder(ctx)
 		r.auth = AuthInfo{Provider: acc.Provider, Method: acc.Type}
 		ev := &LinkAccountEvent{Envelope: r.envelope(record.TypeLinkAccount), User: found.User.clone(), Account: acc.clone()}
 		ev.Subject = acc.UserID
@@ -267,6 +293,10 @@ func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
 // UnlinkAccount is [Auth.UnlinkAccount] in this transaction.
 func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key AccountKey) error {
 	err := t.again(func() error {
+		r, actor, err := t.recorder(ctx)
+		if err != nil {
+			return err
+		}
 		found, writes, err := t.user(ctx, userID)
 		if err != nil {
 			return err
@@ -278,7 +308,6 @@ func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key Acco
 		if linked.ByAccount == nil || linked.ByAccount.User.ID != userID {
 			return fmt.Errorf("%w: the user has no such account", ErrNotFound)
 		}
-		r, actor := t.recorder(ctx)
 		r.auth.Provider = key.Provider
 		ev := &UnlinkAccountEvent{Envelope: r.envelope(record.TypeUnlinkAccount), User: found.User.clone(),
 			Account: &Account{UserID: userID, Provider: key.Provider, ProviderAccountID: key.ProviderAccountID}}
@@ -291,35 +320,58 @@ func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key Acco
 	return nil
 }
 
-// RevokeSessions is [Auth.RevokeSessions] in this transaction.
+// maxSessions is how many sessions an adapter lists at once.
+const maxSessions = 1000
+
+// RevokeSessions is [Auth.RevokeSessions] in this transaction, where it ends at
+// most 1,000 sessions and fails when there may be more.
 func (t *Transaction) RevokeSessions(ctx context.Context, userID string) (int, error) {
 	if t.a.cfg.Session.Strategy == StrategyJWT {
 		return 0, ErrNotRevocable
 	}
-	n := 0
-	err := t.again(func() error {
+	total := 0
+	for {
+		n, err := t.revokeSome(ctx, userID)
+		total += n
+		switch {
+		case err != nil:
+			return total, fmt.Errorf("revoke sessions: %w", err)
+		case n < maxSessions:
+			return total, nil
+		case t.tx != nil:
+			// What is left cannot be told from what was deleted just now: the
+			// list is not read inside the transaction.
+			return total, errors.New("gatebook: more than 1,000 sessions cannot be revoked inside a transaction: use Auth.RevokeSessions")
+		}
+	}
+}
+
+// revokeSome ends as many sessions as the adapter lists, in an act of its own.
+func (t *Transaction) revokeSome(ctx context.Context, userID string) (n int, err error) {
+	err = t.again(func() error {
 		n = 0
+		r, actor, err := t.recorder(ctx)
+		if err != nil {
+			return err
+		}
 		found, writes, err := t.user(ctx, userID)
 		if err != nil {
 			return err
 		}
 		sessions, err := t.a.adapter.Sessions(ctx, userID)
-		if err != nil {
+		if err != nil || len(sessions) == 0 {
 			return err
 		}
 		for _, s := range sessions {
 			writes = append(writes, DeleteSession{Handle: s.Handle})
 		}
-		if n = len(sessions); n == 0 {
-			return nil
-		}
-		r, actor := t.recorder(ctx)
-		ev := &SessionRevokedEvent{Envelope: r.envelope(record.TypeSessionRevoked), User: found.User.clone(), Scope: "all", Count: n}
+		ev := &SessionRevokedEvent{Envelope: r.envelope(record.TypeSessionRevoked), User: found.User.clone(), Scope: "all", Count: len(sessions)}
 		ev.Subject = userID
-		return t.commit(ctx, writes, told{ev, keys{found.Subject, actor}})
+		if err := t.commit(ctx, writes, told{ev, keys{found.Subject, actor}}); err != nil {
+			return err
+		}
+		n = len(sessions)
+		return nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("revoke sessions: %w", err)
-	}
-	return n, nil
+	return n, err
 }
