@@ -53,7 +53,7 @@ type Dialect struct {
 	begin    string // begins a transaction that may write, on a bare connection
 	hasTable string // counts the tables of a name
 	lock     string // as first statement of a transaction takes the write lock
-	check    func(context.Context, *sql.Conn) error
+	check    func(context.Context, rowQueryer) error
 	classify func(error) error
 }
 
@@ -161,6 +161,21 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	}
 	committed = true
 	return nil
+}
+
+// CheckTx refuses a transaction that the application began itself, as [DB.Tx]
+// refuses a connection, when its settings let a commit be lost or do not check
+// foreign keys. The error matches [ErrWeak].
+func (d *DB) CheckTx(ctx context.Context, tx *sql.Tx) error {
+	if err := d.dialect.check(ctx, tx); err != nil {
+		return d.failed(ctx, "check connection", err)
+	}
+	return nil
+}
+
+// rowQueryer is a connection or a transaction on one.
+type rowQueryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // rollback ends tx. A connection that may still be inside the transaction must

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 )
@@ -24,7 +23,7 @@ var SQLite = Dialect{
 
 // checkSQLite refuses settings that belong to the connection, not to the file,
 // and so may differ from one act to the next (SQLite, pragma.html).
-func checkSQLite(ctx context.Context, conn *sql.Conn) error {
+func checkSQLite(ctx context.Context, conn rowQueryer) error {
 	var synchronous, foreignKeys int
 	var journal string
 	// Three statements cost a third of one that joins the pragma functions.
