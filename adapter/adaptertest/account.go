@@ -1,0 +1,86 @@
+package adaptertest
+
+import "github.com/gatebook/gatebook"
+
+var accountRules = []rule{
+	{"link", "A linked account finds its user.", func(w *world) {
+		u, other := create(user()), create(user())
+		a, b := account(u.User), account(u.User)
+		b.Provider = "google"
+		w.commit(u, other, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: b},
+			gatebook.LinkAccount{Account: account(other.User)})
+		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
+		w.is("account", w.find(gatebook.Query{Account: key(b)}).ByAccount, u)
+	}},
+	{"bare", "An account needs no tokens.", func(w *world) {
+		u := create(user())
+		a := gatebook.Account{UserID: u.User.ID, Type: gatebook.TypeOIDC, Provider: "idp", ProviderAccountID: "1"}
+		w.commit(u, gatebook.LinkAccount{Account: a})
+		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
+	}},
+	{"keys", "An account is the pair of provider and account id, kept exactly.", func(w *world) {
+		for _, k := range []gatebook.AccountKey{
+			{Provider: "p", ProviderAccountID: "abc"}, {Provider: "p", ProviderAccountID: "ABC"},
+			{Provider: "P", ProviderAccountID: "abc"}, {Provider: "pa", ProviderAccountID: "bc"},
+			{Provider: "p", ProviderAccountID: "abc "}, {Provider: "p", ProviderAccountID: "\u00e5bc"},
+			{Provider: "p", ProviderAccountID: "12"}, {Provider: "p", ProviderAccountID: "12.0"},
+			{Provider: "p", ProviderAccountID: "012"}, {Provider: "p", ProviderAccountID: "9007199254740993"},
+			{Provider: "p", ProviderAccountID: "9007199254740992"},
+		} {
+			u := create(user())
+			a := gatebook.Account{
+				UserID: u.User.ID, Type: gatebook.TypeOAuth,
+				Provider: k.Provider, ProviderAccountID: k.ProviderAccountID,
+			}
+			if err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{u, gatebook.LinkAccount{Account: a}}}); err != nil {
+				w.Errorf("LinkAccount of the free account %+v: %v", k, err)
+				continue
+			}
+			w.is("account", w.find(gatebook.Query{Account: k}).ByAccount, u)
+		}
+	}},
+	{"link taken", "LinkAccount conflicts when the account is taken, by whomever.", func(w *world) {
+		u, other := create(user()), create(user())
+		a := account(u.User)
+		w.commit(u, other, gatebook.LinkAccount{Account: a})
+		b := account(other.User)
+		b.ProviderAccountID = a.ProviderAccountID
+		w.conflicts("another user's account", gatebook.LinkAccount{Account: b})
+		w.conflicts("the user's own account", gatebook.LinkAccount{Account: a})
+		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
+	}},
+	{"link nobody", "LinkAccount conflicts when the user does not exist.", func(w *world) {
+		u := create(user())
+		a := account(u.User)
+		w.conflicts("an unknown user", gatebook.LinkAccount{Account: a})
+		w.commit(u)
+		if f := w.find(gatebook.Query{Account: key(a)}).ByAccount; f != nil {
+			w.Errorf("the account of a conflict finds %s", showUser(f))
+		}
+	}},
+	{"unlink", "UnlinkAccount deletes that account and no other.", func(w *world) {
+		u := create(user())
+		a, b := account(u.User), account(u.User)
+		w.commit(u, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: b})
+		w.commit(gatebook.UnlinkAccount{UserID: u.User.ID, AccountKey: key(a)})
+		if f := w.find(gatebook.Query{Account: key(a)}).ByAccount; f != nil {
+			w.Errorf("an unlinked account finds %s", showUser(f))
+		}
+		w.is("account", w.find(gatebook.Query{Account: key(b)}).ByAccount, u)
+		w.found(u)
+		w.commit(gatebook.LinkAccount{Account: a})
+	}},
+	{"unlink nothing", "UnlinkAccount conflicts when the user has no such account.", func(w *world) {
+		u, other := create(user()), create(user())
+		a := account(u.User)
+		w.commit(u, other, gatebook.LinkAccount{Account: a})
+		w.conflicts("an unknown account", gatebook.UnlinkAccount{
+			UserID: u.User.ID, AccountKey: gatebook.AccountKey{Provider: "github", ProviderAccountID: "0"},
+		})
+		w.conflicts("another provider", gatebook.UnlinkAccount{
+			UserID: u.User.ID, AccountKey: gatebook.AccountKey{Provider: "google", ProviderAccountID: a.ProviderAccountID},
+		})
+		w.conflicts("another user's account", gatebook.UnlinkAccount{UserID: other.User.ID, AccountKey: key(a)})
+		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
+	}},
+}

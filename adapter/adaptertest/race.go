@@ -1,0 +1,384 @@
+package adaptertest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/record"
+)
+
+const racers = 64
+
+// together runs act n times at once and then gives each outcome to see.
+func (w *world) together(n int, act func(i int) error, see func(i int, err error)) {
+	w.Helper()
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			errs[i] = act(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	for i, err := range errs {
+		see(i, err)
+	}
+}
+
+// oneWins runs the acts of write at once and wants one to succeed, all others
+// to conflict, and only the winner's entry in the book.
+func (w *world) oneWins(write func(i int) []gatebook.Write) int {
+	w.Helper()
+	var acts []*gatebook.Act
+	for i := range racers {
+		acts = append(acts, &gatebook.Act{Writes: write(i), Entries: []record.Entry{w.entry(user())}})
+	}
+	winner, winners := -1, 0
+	w.together(racers, func(i int) error { return w.a.Commit(w.ctx, acts[i]) }, func(i int, err error) {
+		switch {
+		case err == nil:
+			winner = i
+			winners++
+		case !errors.Is(err, gatebook.ErrConflict):
+			w.Errorf("Commit of a racer = %v, want nil or an error that matches ErrConflict", err)
+		}
+	})
+	if winners != 1 {
+		w.Fatalf("%d of %d racers succeeded, want exactly one", winners, racers)
+	}
+	if got, want := w.log(), ids(acts[winner].Entries); !slices.Equal(got, want) {
+		w.Errorf("the log has %d entries; want the winner's alone", len(got))
+	}
+	return winner
+}
+
+var raceRules = []rule{
+	{"link", "Of concurrent acts that use one verification token exactly one succeeds.", func(w *world) {
+		l := link()
+		w.commit(gatebook.CreateVerificationToken{Token: l})
+		w.oneWins(func(int) []gatebook.Write {
+			return []gatebook.Write{gatebook.UseVerificationToken{Identifier: l.Identifier, Hash: l.Hash}}
+		})
+	}},
+	{"link and more", "Of concurrent acts that use one verification token last exactly one leaves its writes.", func(w *world) {
+		l := link()
+		w.commit(gatebook.CreateVerificationToken{Token: l})
+		var users []gatebook.CreateUser
+		for range racers {
+			users = append(users, create(user()))
+		}
+		winner := w.oneWins(func(i int) []gatebook.Write {
+			return []gatebook.Write{users[i], gatebook.UseVerificationToken{Identifier: l.Identifier, Hash: l.Hash}}
+		})
+		for i, u := range users {
+			if found := w.find(gatebook.Query{UserID: u.User.ID}).ByID != nil; found != (i == winner) {
+				w.Errorf("the user of racer %d is there: %v, racer won: %v", i, found, i == winner)
+			}
+		}
+	}},
+	{"check", "Of concurrent acts that use one check exactly one succeeds.", func(w *world) {
+		d := digest()
+		w.oneWins(func(int) []gatebook.Write { return []gatebook.Write{gatebook.UseCheck{Digest: d, Expires: now}} })
+	}},
+	{"account", "Of concurrent acts that link one account exactly one succeeds.", func(w *world) {
+		users := make([]gatebook.CreateUser, racers)
+		var writes []gatebook.Write
+		for i := range users {
+			users[i] = create(user())
+			writes = append(writes, users[i])
+		}
+		w.commit(writes...)
+		a := account(gatebook.User{})
+		winner := w.oneWins(func(i int) []gatebook.Write {
+			mine := a
+			mine.UserID = users[i].User.ID
+			return []gatebook.Write{gatebook.LinkAccount{Account: mine}}
+		})
+		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, users[winner])
+	}},
+	{"e-mail", "Of concurrent acts that create a user with one e-mail address exactly one succeeds.", func(w *world) {
+		address := uuid() + "@example.com"
+		users := make([]gatebook.CreateUser, racers)
+		winner := w.oneWins(func(i int) []gatebook.Write {
+			users[i] = create(user())
+			users[i].User.Email = address
+			a := account(users[i].User)
+			return []gatebook.Write{users[i], gatebook.LinkAccount{Account: a}}
+		})
+		w.found(users[winner])
+		for i, u := range users {
+			if i != winner && w.find(gatebook.Query{UserID: u.User.ID}).ByID != nil {
+				w.Errorf("a loser's user is there")
+			}
+		}
+	}},
+	{"change of e-mail", "Of concurrent acts that change to one e-mail address exactly one succeeds.", func(w *world) {
+		address := uuid() + "@example.com"
+		users := make([]gatebook.CreateUser, racers)
+		var writes []gatebook.Write
+		for i := range users {
+			users[i] = create(user())
+			writes = append(writes, users[i])
+		}
+		w.commit(writes...)
+		winner := w.oneWins(func(i int) []gatebook.Write {
+			next := users[i].User
+			next.Email = address
+			return []gatebook.Write{gatebook.UpdateUser{User: next, Fields: []string{"email"}}}
+		})
+		users[winner].User.Email = address
+		for _, u := range users {
+			w.found(u)
+		}
+	}},
+	{"session", "Of concurrent acts that create a session of one token exactly one succeeds.", func(w *world) {
+		u := create(user())
+		w.commit(u)
+		s := session(u.User)
+		w.oneWins(func(i int) []gatebook.Write {
+			mine := s
+			mine.ID = uuid()
+			return []gatebook.Write{gatebook.CreateSession{Session: mine}}
+		})
+	}},
+	{"end of session", "Of concurrent acts that delete one session exactly one succeeds.", func(w *world) {
+		u := create(user())
+		s := session(u.User)
+		w.commit(u, gatebook.CreateSession{Session: s})
+		h := w.handle(s.Token)
+		w.oneWins(func(int) []gatebook.Write { return []gatebook.Write{gatebook.DeleteSession{Handle: h}} })
+	}},
+	{"subject", "Of concurrent acts that add one user's subject key exactly one succeeds.", func(w *world) {
+		u := gatebook.CreateUser{User: user()}
+		w.commit(u)
+		keys := make([]record.Key, racers)
+		winner := w.oneWins(func(i int) []gatebook.Write {
+			keys[i] = record.NewKey()
+			return []gatebook.Write{gatebook.AddSubject{UserID: u.User.ID, Subject: keys[i]}}
+		})
+		u.Subject = keys[winner]
+		w.found(u)
+	}},
+	{"end of user", "Of concurrent acts that delete one user exactly one succeeds.", func(w *world) {
+		u := create(user())
+		w.commit(u)
+		w.oneWins(func(int) []gatebook.Write { return []gatebook.Write{gatebook.DeleteUser{ID: u.User.ID}} })
+	}},
+	{"sign-in and end of user", "A session or account created while its user is deleted is gone with the user, or conflicts.", func(w *world) {
+		for range 4 {
+			u := create(user())
+			w.commit(u)
+			sessions := make([]gatebook.StoredSession, racers)
+			accounts := make([]gatebook.Account, racers)
+			w.together(racers, func(i int) error {
+				sessions[i], accounts[i] = session(u.User), account(u.User)
+				if i == racers/2 {
+					return w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{gatebook.DeleteUser{ID: u.User.ID}}})
+				}
+				return w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{
+					gatebook.LinkAccount{Account: accounts[i]}, gatebook.CreateSession{Session: sessions[i]},
+				}})
+			}, func(i int, err error) {
+				if err != nil && (i == racers/2 || !errors.Is(err, gatebook.ErrConflict)) {
+					w.Errorf("Commit = %v", err)
+				}
+				if w.opens(sessions[i].Token) {
+					w.Errorf("a session of a deleted user opens")
+				}
+				if f := w.find(gatebook.Query{Account: key(accounts[i])}); f.ByAccount != nil {
+					w.Errorf("an account of a deleted user finds %s", showUser(f.ByAccount))
+				}
+			})
+			if rows, err := w.a.Sessions(w.ctx, u.User.ID); err != nil || len(rows) != 0 {
+				w.Errorf("Sessions of a deleted user = %d, %v", len(rows), err)
+			}
+		}
+	}},
+	{"renewal and sign-out", "ExtendSession at the moment of sign-out does not bring the session back.", func(w *world) {
+		u := create(user())
+		w.commit(u)
+		for range 20 {
+			s := session(u.User)
+			w.commit(gatebook.CreateSession{Session: s})
+			h := w.handle(s.Token)
+			w.together(9, func(i int) error {
+				if i == 4 {
+					return w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{gatebook.DeleteSession{Handle: h}}})
+				}
+				return w.a.ExtendSession(w.ctx, s.Token, now.Add(time.Duration(i)*time.Hour))
+			}, func(i int, err error) {
+				if err != nil && (i == 4 || !errors.Is(err, gatebook.ErrNotFound)) {
+					w.Errorf("racer %d: %v", i, err)
+				}
+			})
+			if w.opens(s.Token) {
+				w.Errorf("the session is back")
+			}
+		}
+	}},
+	{"all methods", "All methods may be called concurrently.", func(w *world) {
+		u := create(user())
+		s := session(u.User)
+		w.commit(u, gatebook.CreateSession{Session: s})
+		w.together(racers, func(i int) (err error) {
+			switch i % 6 {
+			case 0:
+				_, err = w.a.Session(w.ctx, s.Token)
+			case 1:
+				_, err = w.a.Find(w.ctx, gatebook.Query{UserID: u.User.ID, Session: s.Token, Check: [32]byte{byte(i)}})
+			case 2:
+				_, err = w.a.Sessions(w.ctx, u.User.ID)
+			case 3:
+				err = w.a.ExtendSession(w.ctx, s.Token, now)
+			case 4:
+				err = w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{create(user())}})
+			case 5:
+				_, err = w.a.Sweep(w.ctx, now)
+			}
+			return err
+		}, func(i int, err error) {
+			if err != nil {
+				w.Errorf("call %d: %v", i, err)
+			}
+		})
+	}},
+}
+
+var errHungUp = errors.New("the visitor hung up")
+
+var contextRules = []rule{
+	{"ended", "A method whose context has ended returns an error that matches its cause, and does nothing.", func(w *world) {
+		u := create(user())
+		s, l, d := session(u.User), link(), digest()
+		l.Expires = time.UnixMilli(1).UTC()
+		w.commit(u, gatebook.CreateSession{Session: s}, gatebook.CreateVerificationToken{Token: l})
+		e := w.entry(u.User)
+		ctx, cancel := context.WithCancelCause(w.ctx)
+		cancel(errHungUp)
+		for name, call := range map[string]func() error{
+			"Find": func() error {
+				_, err := w.a.Find(ctx, gatebook.Query{UserID: u.User.ID})
+				return err
+			},
+			"Session": func() error {
+				_, err := w.a.Session(ctx, s.Token)
+				return err
+			},
+			"Sessions": func() error {
+				_, err := w.a.Sessions(ctx, u.User.ID)
+				return err
+			},
+			"ExtendSession": func() error { return w.a.ExtendSession(ctx, s.Token, now) },
+			"Commit": func() error {
+				return w.a.Commit(ctx, &gatebook.Act{
+					Writes: []gatebook.Write{gatebook.UseCheck{Digest: d, Expires: now}}, Entries: []record.Entry{e},
+				})
+			},
+			"Sweep": func() error {
+				_, err := w.a.Sweep(ctx, now)
+				return err
+			},
+		} {
+			if err := call(); !errors.Is(err, errHungUp) {
+				w.Errorf("%s = %v, want an error that matches the context's cause", name, err)
+			}
+		}
+		if f := w.find(gatebook.Query{Verification: l.Hash, Check: d}); f.Verification == nil || f.CheckUsed {
+			w.Errorf("after calls whose context had ended: %s", show(f))
+		}
+		w.sameSession(w.session(s.Token).Session, s)
+		if w.recorded(e) {
+			w.Errorf("the entry of a Commit whose context had ended is in the book")
+		}
+	}},
+	{"deadline", "A method whose deadline has passed returns an error that matches its cause.", func(w *world) {
+		ctx, cancel := context.WithDeadline(w.ctx, time.Now().Add(-time.Second))
+		defer cancel()
+		if _, err := w.a.Session(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) {
+			w.Errorf("Session = %v, want an error that matches context.DeadlineExceeded", err)
+		}
+	}},
+	{"during", "When the context ends during Commit the act is done wholly or not at all.", func(w *world) {
+		s := w.scene()
+		done, undone := 0, 0
+		for i := range 60 {
+			u, d := create(user()), digest()
+			e := w.entry(u.User)
+			writes := []gatebook.Write{u}
+			for range 100 {
+				writes = append(writes, gatebook.CreateVerificationToken{Token: link()})
+			}
+			writes = append(writes, gatebook.UseCheck{Digest: d, Expires: now})
+			ctx, cancel := context.WithCancelCause(w.ctx)
+			timer := time.AfterFunc(time.Duration(i*i)*time.Microsecond, func() { cancel(errHungUp) })
+			err := w.a.Commit(ctx, &gatebook.Act{Writes: writes, Entries: []record.Entry{e}})
+			timer.Stop()
+			cancel(nil)
+			f, recorded := w.find(gatebook.Query{UserID: u.User.ID, Check: d}), w.recorded(e)
+			switch all := f.ByID != nil && f.CheckUsed && recorded; {
+			case err == nil && all:
+				done++
+			case errors.Is(err, errHungUp) && f.ByID == nil && !f.CheckUsed && !recorded:
+				undone++
+			case errors.Is(err, gatebook.ErrCommitUnknown) && all == recorded:
+			default:
+				w.Errorf("Commit = %v; user there: %v, check used: %v, entry recorded: %v", err, f.ByID != nil, f.CheckUsed, recorded)
+			}
+		}
+		w.Logf("%d acts done, %d not", done, undone)
+		w.found(s.u)
+	}},
+	{"InTx", "When the context ends inside InTx the act is done wholly or not at all.", onSQL(func(w *world, _ *sql.DB) {
+		u := create(user())
+		e := w.entry(u.User)
+		ctx, cancel := context.WithCancelCause(w.ctx)
+		err := w.a.Commit(ctx, &gatebook.Act{Writes: []gatebook.Write{u}, Entries: []record.Entry{e}, InTx: func(context.Context, *sql.Tx) error {
+			cancel(errHungUp)
+			return nil
+		}})
+		if found := w.find(gatebook.Query{UserID: u.User.ID}).ByID != nil; found != (err == nil) || w.recorded(e) != (err == nil) {
+			w.Errorf("Commit = %v; user there: %v, entry recorded: %v", err, found, w.recorded(e))
+		}
+		if err != nil && !errors.Is(err, errHungUp) {
+			w.Errorf("Commit = %v, want an error that matches the context's cause", err)
+		}
+		w.commit(create(user()))
+	})},
+	{"waiting", "A Commit that waits for another returns when its context ends.", onSQL(func(w *world, _ *sql.DB) {
+		inside, release := make(chan struct{}), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{create(user())}, InTx: func(context.Context, *sql.Tx) error {
+				close(inside)
+				<-release
+				return nil
+			}})
+			if err != nil {
+				w.Errorf("Commit of the act that was waited for = %v", err)
+			}
+		})
+		<-inside
+		ctx, cancel := context.WithCancelCause(w.ctx)
+		timer := time.AfterFunc(20*time.Millisecond, func() { cancel(errHungUp) })
+		defer timer.Stop()
+		u := create(user())
+		// On a database with row locks it need not wait at all.
+		err := w.a.Commit(ctx, &gatebook.Act{Writes: []gatebook.Write{u}})
+		close(release)
+		wg.Wait()
+		if err != nil && !errors.Is(err, errHungUp) {
+			w.Errorf("Commit = %v, want nil or an error that matches the context's cause", err)
+		}
+		if found := w.find(gatebook.Query{UserID: u.User.ID}).ByID != nil; found != (err == nil) {
+			w.Errorf("Commit = %v, but user there: %v", err, found)
+		}
+	})},
+}
