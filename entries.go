@@ -6,19 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/record"
-)
-
-// Limits of recorded strings, in bytes. What is longer is cut and named.
-const (
-	maxIDText    = 1024
-	maxEmailText = 320
-	maxNameText  = 256
-	maxUserAgent = 512
-	maxShortText = 256
 )
 
 // keys are the subject keys of an event: of the person it is about and of the
@@ -140,20 +130,16 @@ func (d *draft) identity(ev Event) {
 	key := d.keys.subject
 	switch e := ev.(type) {
 	case *SignInEvent:
-		var cut cutter
-		p := record.SignIn{User: d.person(&cut, e.User), Session: m.Session, Strategy: e.strategy, IsNewUser: e.IsNewUser,
-			Account: d.account(&cut, e.Account), Assurance: assurance(&cut, m.Auth)}
-		p.Truncated = cut.names
+		p := record.SignIn{User: d.person(e.User), Session: m.Session, Strategy: e.strategy, IsNewUser: e.IsNewUser,
+			Account: d.account(e.Account), Assurance: assurance(m.Auth)}
 		d.term(record.TermSession, m.Session)
 		d.block(record.ClassIdentity, key, p)
 	case *SignOutEvent:
-		var cut cutter
-		p := record.SignOut{User: record.Person{ID: cut.text("id", m.Subject, maxIDText)}, Session: m.Session}
+		p := record.SignOut{User: record.Person{ID: m.Subject}, Session: m.Session}
 		p.Strategy = StrategyDatabase
 		if e.Token != nil {
 			p.Strategy = StrategyJWT
 		}
-		p.Truncated = cut.names
 		d.term(record.TermUser, p.User.ID)
 		d.term(record.TermSession, m.Session)
 		d.block(record.ClassIdentity, key, p)
@@ -168,18 +154,16 @@ func (d *draft) identity(ev Event) {
 	case *UnlinkAccountEvent:
 		d.accountChange(e.User, e.Account)
 	case *SignInFailedEvent:
-		var cut cutter
-		p := record.SignInFailed{Target: cut.text("target", e.Target, maxEmailText)}
+		p := record.SignInFailed{Target: e.Target}
 		if e.User != nil {
-			p.User = new(d.person(&cut, e.User))
+			p.User = new(d.person(e.User))
 		}
 		if e.Account != nil {
-			p.Account = d.account(&cut, &Account{Provider: e.Account.Provider, ProviderAccountID: e.Account.ProviderAccountID, Type: m.Auth.Method})
+			p.Account = d.account(&Account{Provider: e.Account.Provider, ProviderAccountID: e.Account.ProviderAccountID, Type: m.Auth.Method})
 		}
 		if e.User == nil || !strings.EqualFold(e.User.Email, p.Target) {
 			d.term(record.TermEmail, strings.ToLower(p.Target))
 		}
-		p.Truncated = cut.names
 		if p.User != nil || p.Target != "" || p.Account != nil {
 			d.block(record.ClassIdentity, key, p)
 		}
@@ -193,10 +177,8 @@ func (d *draft) identity(ev Event) {
 		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Strategy: e.strategy, Scope: "one", Count: 1})
 	case *SessionInvalidEvent:
 	case *sessionUse:
-		var cut cutter
 		p := e.payload
-		p.User = d.person(&cut, &e.user)
-		p.Truncated = cut.names
+		p.User = d.person(&e.user)
 		d.term(record.TermSession, p.Session)
 		d.block(record.ClassIdentity, key, p)
 	case *DefenceEvent:
@@ -208,10 +190,9 @@ func (d *draft) identity(ev Event) {
 		}
 		d.block(record.ClassDetail, record.Key{}, record.Defence{Check: e.check, Why: e.why, Count: e.count})
 	case *HandlerFailedEvent:
-		var cut cutter
 		d.block(record.ClassDetail, record.Key{}, record.Handler{
 			Handler: e.Handler, Event: e.Event, EventID: e.EventID,
-			ErrorType:  cut.text("errorType", errorType(e.Err), maxShortText),
+			ErrorType:  errorType(e.Err),
 			DurationMS: e.Duration.Milliseconds(), BudgetMS: e.budget.Milliseconds(),
 		})
 	default:
@@ -220,56 +201,50 @@ func (d *draft) identity(ev Event) {
 }
 
 func (d *draft) userChange(u *User, changed []string) {
-	var cut cutter
-	p := record.UserChange{User: d.person(&cut, u), Changed: changed}
-	p.Truncated = cut.names
+	p := record.UserChange{User: d.person(u), Changed: changed}
 	d.block(record.ClassIdentity, d.keys.subject, p)
 }
 
 func (d *draft) accountChange(u *User, acc *Account) {
-	var cut cutter
-	p := record.AccountChange{User: d.person(&cut, u), Account: *d.account(&cut, acc)}
-	p.Truncated = cut.names
+	p := record.AccountChange{User: d.person(u), Account: *d.account(acc)}
 	d.block(record.ClassIdentity, d.keys.subject, p)
 }
 
 func (d *draft) sessionEnd(u *User, p record.SessionEnd) {
-	var cut cutter
-	p.User = d.person(&cut, u)
-	p.Truncated = cut.names
+	p.User = d.person(u)
 	d.term(record.TermSession, p.Session)
 	d.block(record.ClassIdentity, d.keys.subject, p)
 }
 
-func (d *draft) person(cut *cutter, u *User) record.Person {
+func (d *draft) person(u *User) record.Person {
 	if u == nil {
 		return record.Person{}
 	}
-	p := record.Person{ID: cut.text("user.id", u.ID, maxIDText), Email: cut.text("user.email", u.Email, maxEmailText),
-		Name: cut.text("user.name", u.Name, maxNameText)}
+	p := record.Person{ID: u.ID, Email: u.Email,
+		Name: u.Name}
 	d.term(record.TermUser, p.ID)
 	d.term(record.TermEmail, strings.ToLower(p.Email))
 	return p
 }
 
-func (d *draft) account(cut *cutter, acc *Account) *record.LinkedAccount {
+func (d *draft) account(acc *Account) *record.LinkedAccount {
 	if acc == nil {
 		return nil
 	}
-	l := &record.LinkedAccount{Provider: acc.Provider, Type: acc.Type, ID: cut.text("account.id", acc.ProviderAccountID, maxIDText)}
+	l := &record.LinkedAccount{Provider: acc.Provider, Type: acc.Type, ID: acc.ProviderAccountID}
 	if l.ID != "" {
 		d.term(record.TermAccount, l.Provider+"\x00"+l.ID)
 	}
 	return l
 }
 
-func assurance(cut *cutter, i AuthInfo) *record.Assurance {
+func assurance(i AuthInfo) *record.Assurance {
 	if len(i.AMR) == 0 && i.ACR == "" && i.AuthTime.IsZero() {
 		return nil
 	}
-	s := &record.Assurance{ACR: cut.text("assurance.acr", i.ACR, maxShortText)}
+	s := &record.Assurance{ACR: i.ACR}
 	for _, v := range i.AMR[:min(len(i.AMR), 16)] {
-		s.AMR = append(s.AMR, cut.text("assurance.amr", v, 64))
+		s.AMR = append(s.AMR, v)
 	}
 	if !i.AuthTime.IsZero() {
 		s.AuthTime = new(i.AuthTime.UTC())
@@ -284,36 +259,16 @@ func (d *draft) request(m *Envelope) {
 	if key.IsZero() {
 		key = d.keys.subject
 	}
-	var cut cutter
 	p := record.Request{IPSource: m.Request.IPSource,
-		UserAgent: cut.text("userAgent", m.Request.UserAgent, maxUserAgent),
-		Method:    cut.text("method", m.Request.Method, 16),
-		Route:     cut.text("route", m.Request.Route, maxShortText),
-		Origin:    cut.text("origin", m.Request.Origin, maxShortText)}
+		UserAgent: m.Request.UserAgent,
+		Method:    m.Request.Method,
+		Route:     m.Request.Route,
+		Origin:    m.Request.Origin}
 	if m.Request.IP.IsValid() {
 		p.IP = m.Request.IP.String()
 		d.term(record.TermIP, p.IP)
 	}
-	p.Truncated = cut.names
 	d.block(record.ClassRequest, key, p)
-}
-
-// cutter mends and shortens recorded strings and remembers which it cut.
-type cutter struct{ names []string }
-
-func (c *cutter) text(name, s string, limit int) string {
-	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD")
-	}
-	if len(s) <= limit {
-		return s
-	}
-	c.names = append(c.names, name)
-	s = s[:limit]
-	for !utf8.ValidString(s) {
-		s = s[:len(s)-1]
-	}
-	return s
 }
 
 // recordHandlers writes what went wrong with handlers in a commit of its own.

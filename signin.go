@@ -385,7 +385,10 @@ func (x *exchange) refuseCredentials(info ProviderInfo, err error) {
 // only, as every top-level domain has, so that few passwords pass for one.
 var addressForm = regexp.MustCompile(`^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9.-]+\.(?:[A-Za-z]{2,}|xn--[A-Za-z0-9-]+)$`)
 
-func looksLikeAddress(s string) bool { return len(s) <= maxEmailText && addressForm.MatchString(s) }
+// maxAddress is the most bytes of an address (RFC 5321, Section 4.5.3.1).
+const maxAddress = 320
+
+func looksLikeAddress(s string) bool { return len(s) <= maxAddress && addressForm.MatchString(s) }
 
 // veto asks the signIn callback; nil means that it allows.
 func (x *exchange) veto(ctx context.Context, s *SignInAttempt) (r *refused) {

@@ -159,7 +159,7 @@ func (q *selectQuery) build(sel Selection) (string, []any) {
 // log's by key.
 func (q *selectQuery) byTerm(sel Selection) {
 	first := sel.Terms[0]
-	q.add("SELECT s.seq, l.recorded_at, l.header FROM gatebook_search AS s CROSS JOIN gatebook_log AS l ON l.seq = s.seq"+
+	q.add("SELECT s.seq AS seq, l.recorded_at, l.header FROM gatebook_search AS s CROSS JOIN gatebook_log AS l ON l.seq = s.seq"+
 		" WHERE s.kind = ? AND s.token = ?", first.Kind, first.Token[:])
 	q.bound("s.seq")
 	for _, t := range sel.Terms[1:] {

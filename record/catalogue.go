@@ -62,10 +62,13 @@ const (
 	ReasonSaturated           = "saturated"
 )
 
+// The tag "max" is how many bytes of a string, or of each string of a list, are
+// recorded, as JSON without quotes; without one it is [MaxString].
+
 // Person is a user in an identity block.
 type Person struct {
-	ID    string `json:"id,omitempty"`
-	Email string `json:"email,omitempty"`
+	ID    string `json:"id,omitempty" max:"1024"`
+	Email string `json:"email,omitempty" max:"320"`
 	Name  string `json:"name,omitempty"`
 }
 
@@ -74,13 +77,13 @@ type Person struct {
 type LinkedAccount struct {
 	Provider string `json:"provider,omitempty"`
 	Type     string `json:"type,omitempty"`
-	ID       string `json:"id,omitempty"`
+	ID       string `json:"id,omitempty" max:"1024"`
 }
 
 // Assurance says how strongly the provider says it authenticated the person
 // (RFC 8176 amr, OpenID Connect Core acr and auth_time).
 type Assurance struct {
-	AMR      []string   `json:"amr,omitempty"`
+	AMR      []string   `json:"amr,omitempty" max:"64"`
 	ACR      string     `json:"acr,omitempty"`
 	AuthTime *time.Time `json:"authTime,omitempty"`
 }
@@ -91,8 +94,8 @@ type Request struct {
 	// "connection" or the name of the trusted proxy's header.
 	IP        string `json:"ip,omitempty"`
 	IPSource  string `json:"ipSource,omitempty"`
-	UserAgent string `json:"userAgent,omitempty"`
-	Method    string `json:"method,omitempty"`
+	UserAgent string `json:"userAgent,omitempty" max:"512"`
+	Method    string `json:"method,omitempty" max:"16"`
 	// Route is the route under the base path, such as "callback/github". The
 	// paths of the application and query strings are never recorded: they may
 	// carry secrets.
@@ -109,7 +112,7 @@ type SignIn struct {
 	Account   *LinkedAccount `json:"account,omitempty"`
 	Assurance *Assurance     `json:"assurance,omitempty"`
 	// Session is the sid of the session that begins or goes on.
-	Session   string   `json:"session,omitempty"`
+	Session   string   `json:"session,omitempty" max:"1024"`
 	Strategy  string   `json:"strategy,omitempty"`
 	IsNewUser *bool    `json:"isNewUser,omitempty"`
 	Truncated []string `json:"truncated,omitempty"`
@@ -118,7 +121,7 @@ type SignIn struct {
 // SignOut is the identity payload of signOut.
 type SignOut struct {
 	User      Person   `json:"user"`
-	Session   string   `json:"session,omitempty"`
+	Session   string   `json:"session,omitempty" max:"1024"`
 	Strategy  string   `json:"strategy,omitempty"`
 	Truncated []string `json:"truncated,omitempty"`
 }
@@ -127,7 +130,7 @@ type SignOut struct {
 type UserChange struct {
 	User Person `json:"user"`
 	// Changed names the fields of the user that an update wrote.
-	Changed []string `json:"changed,omitempty"`
+	Changed   []string `json:"changed,omitempty"`
 	Truncated []string `json:"truncated,omitempty"`
 }
 
@@ -142,7 +145,7 @@ type AccountChange struct {
 // often one session was used or renewed on one server between two times.
 type SessionUse struct {
 	User     Person    `json:"user"`
-	Session  string    `json:"session,omitempty"`
+	Session  string    `json:"session,omitempty" max:"1024"`
 	Strategy string    `json:"strategy,omitempty"`
 	Count    int64     `json:"count"`
 	First    time.Time `json:"first"`
@@ -157,7 +160,7 @@ type SessionUse struct {
 // session.invalid.
 type SessionEnd struct {
 	User     Person `json:"user"`
-	Session  string `json:"session,omitempty"`
+	Session  string `json:"session,omitempty" max:"1024"`
 	Strategy string `json:"strategy,omitempty"`
 	// Scope is "one" or "all", and Count how many sessions were revoked.
 	Scope string `json:"scope,omitempty"`
@@ -172,7 +175,7 @@ type SessionEnd struct {
 // claimed address belongs to a known user; Target is the claimed address.
 type SignInFailed struct {
 	User      *Person        `json:"user,omitempty"`
-	Target    string         `json:"target,omitempty"`
+	Target    string         `json:"target,omitempty" max:"320"`
 	Account   *LinkedAccount `json:"account,omitempty"`
 	Truncated []string       `json:"truncated,omitempty"`
 }
@@ -195,7 +198,7 @@ type Handler struct {
 	// EventID the id of the event it was called for.
 	Handler string `json:"handler"`
 	Event   string `json:"event"`
-	EventID string `json:"eventId,omitempty"`
+	EventID string `json:"eventId,omitempty" max:"1024"`
 	// ErrorType is the Go type of the error or of the panic's value, never its
 	// text.
 	ErrorType string `json:"errorType,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Classes of blocks. A class is kept and forgotten as a whole.
@@ -29,13 +30,16 @@ const (
 	MaxTerms  = 16
 
 	// MaxString is the most bytes of a string of a payload, as JSON without
-	// quotes, and MaxList the most elements of a list.
-	MaxString = 1 << 10
+	// quotes, where the catalogue has no other limit, and MaxList the most
+	// elements of a list.
+	MaxString = 256
 	MaxList   = 16
 
-	maxElement = 256 // bytes of a string in a list
-	maxName    = 255 // bytes of a class or kind; its length is one byte
-	saltSize   = 32
+	maxID    = 1024 // bytes of a user's, session's or account's id
+	maxEmail = 320  // RFC 5321, Section 4.5.3.1: 64, the at sign, and 255
+
+	maxName  = 255 // bytes of a class or kind; its length is one byte
+	saltSize = 32
 )
 
 // Block is a part of an entry that can be forgotten: 32 random bytes and then a
@@ -47,10 +51,10 @@ type Block struct {
 }
 
 // NewBlock returns a block with payload, a struct of the catalogue or a pointer
-// to one, as its JSON. Strings and lists that are too long are cut to
-// [MaxString] and [MaxList] and named in the payload's Truncated, so that what a
-// stranger sends cannot keep an act from being recorded; payload itself is not
-// changed.
+// to one, as its JSON. Strings and lists that are too long are cut to the limits
+// of the catalogue and named in the payload's Truncated, and broken UTF-8 is
+// mended, so that what a stranger sends cannot keep an act from being recorded;
+// payload itself is not changed.
 func NewBlock(class string, subject Key, payload any) (Block, error) {
 	var buf bytes.Buffer
 	buf.Grow(512)
@@ -94,7 +98,7 @@ func (b Block) Decode(v any) error {
 // Kinds of search terms.
 const (
 	TermUser    = "user"    // the user's id
-	TermEmail   = "email"   // an e-mail address, lower case
+	TermEmail   = "email"   // an e-mail address
 	TermIP      = "ip"      // a client address
 	TermSession = "session" // a sid
 	TermAccount = "account" // provider, a NUL byte, and the provider's account id
@@ -107,8 +111,11 @@ type Term struct {
 	Token [sha256.Size]byte
 }
 
-// NewTerm returns the term for value.
+// NewTerm returns the term for value. It makes of value what a block records of
+// it, cut and mended, and of an address its lower case. So a long value is found
+// by its whole, and the terms of a block can be made again from it.
 func NewTerm(key []byte, kind, value string) Term {
+	value = termValue(kind, value)
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(kind))
 	mac.Write([]byte{0})
@@ -116,6 +123,20 @@ func NewTerm(key []byte, kind, value string) Term {
 	t := Term{Kind: kind}
 	mac.Sum(t.Token[:0])
 	return t
+}
+
+func termValue(kind, value string) string {
+	switch kind {
+	case TermUser, TermSession:
+		return text(value, maxID)
+	case TermEmail:
+		return strings.ToLower(text(value, maxEmail))
+	case TermAccount:
+		provider, id, _ := strings.Cut(value, "\x00")
+		return text(provider, MaxString) + "\x00" + text(id, maxID)
+	default:
+		return text(value, MaxString)
+	}
 }
 
 // Entry is an event ready to be written: its header's bytes, its blocks and its
