@@ -1,0 +1,88 @@
+// Shows new entries of the book as they come. Everything else on the page works
+// without this.
+(() => {
+  "use strict";
+  const $ = (id) => document.getElementById(id);
+  const list = $("acts");
+  if (!list || !("EventSource" in window)) return;
+  const root = document.documentElement;
+  const state = $("state"), crash = $("crash-result"), dock = $("dock");
+  let cursor = list.dataset.cursor, seq = Number(list.dataset.seq), source, asked = false;
+
+  const fragment = (html) => {
+    const t = document.createElement("template");
+    t.innerHTML = html;
+    return t.content;
+  };
+  const link = (name) => { root.dataset.live = name; };
+
+  const entry = (e) => {
+    cursor = e.lastEventId;
+    const act = fragment(e.data).firstElementChild;
+    const item = act.querySelector("[data-seq]");
+    if (Number(item.dataset.seq) <= seq) return;
+    seq = Number(item.dataset.seq);
+    const first = list.firstElementChild;
+    // What opened by itself closes by itself, so that the newest stands out.
+    if (!first || first.dataset.act !== act.dataset.act) {
+      for (const d of list.querySelectorAll("details[data-auto]")) d.open = false;
+    }
+    item.querySelector("details").dataset.auto = "";
+    if (first && first.dataset.act === act.dataset.act) {
+      item.classList.add("arrives");
+      first.querySelector(".entries").append(item);
+      const n = first.querySelectorAll("[data-seq]").length;
+      first.querySelector(".count").textContent = n + " entries";
+    } else {
+      act.classList.add("arrives");
+      list.prepend(act);
+      $("empty")?.remove();
+    }
+    while (list.children.length > 100) list.lastElementChild.remove();
+  };
+
+  const connect = () => {
+    source = new EventSource("/live?after=" + encodeURIComponent(cursor));
+    source.onopen = () => link("on");
+    source.onerror = () => {
+      link("off");
+      if (asked) crash.replaceChildren(fragment("<p class=\"step\"><b>Killed.</b> The connection is gone. The parent starts the server again…</p>"));
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 500);
+    };
+    source.addEventListener("entry", entry);
+    source.addEventListener("state", (e) => {
+      state.replaceChildren(fragment(e.data));
+      if (dock) dock.textContent = state.querySelector(".verdict")?.textContent ?? "";
+    });
+    source.addEventListener("crash", (e) => {
+      asked = false;
+      crash.replaceChildren(fragment(e.data));
+      if (!crash.querySelector("[data-over]")) return;
+      button.disabled = false;
+    });
+    source.addEventListener("replaced", () => location.reload());
+  };
+
+  const form = $("crash-form"), button = form.querySelector("button");
+  form.addEventListener("submit", async (e) => {
+    e.preventDefault();
+    asked = true;
+    button.disabled = true;
+    crash.replaceChildren(fragment("<p class=\"step\">Somebody opens their magic link…</p>"));
+    try {
+      await fetch(form.action, { method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(new FormData(form)) });
+    } catch { /* the server may be gone before it answers */ }
+  });
+
+  document.querySelectorAll("[data-fill]").forEach((b) => {
+    b.hidden = false;
+    b.addEventListener("click", () => {
+      for (const [id, value] of Object.entries(JSON.parse(b.dataset.fill))) $(id).value = value;
+    });
+  });
+
+  if (list.dataset.earlier) return; // older entries stand still
+  addEventListener("pagehide", () => source?.close());
+  addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+  connect();
+})();
