@@ -180,8 +180,12 @@ func (s *site) serve(r request) *answer {
 	req.URL, req.Host, req.RequestURI = u, u.Host, r.path
 	for _, h := range r.header {
 		name, value, _ := strings.Cut(h, ": ")
-		if name == "Host" {
+		switch name {
+		case "Host":
 			req.Host = value
+			continue
+		case "Remote":
+			req.RemoteAddr = value
 			continue
 		}
 		req.Header.Add(name, value)
