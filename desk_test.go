@@ -423,3 +423,6 @@ func claimsOf(t testing.TB, format string, args ...any) gatebook.Claims {
 	}
 	return c
 }
+
+// nothing is an application that answers 200.
+var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
