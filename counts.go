@@ -135,6 +135,7 @@ func (e *sessionUse) copy() Event { c := *e; return &c }
 type repeated struct {
 	Envelope
 	key        repeatKey
+	since      time.Time
 	check, why string
 	count      int64
 }
@@ -189,13 +190,13 @@ func (c *counts) first(k repeatKey, now time.Time, ev Event) bool {
 	return false
 }
 
-// missed counts an event that was the first and could not be recorded.
-func (c *counts) missed(k repeatKey, now time.Time, ev Event, n int64) {
+// missed counts n events, of which ev is the last, that could not be recorded.
+func (c *counts) missed(k repeatKey, since time.Time, ev Event, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.repeats[k]
 	if r == nil {
-		r = &repeat{since: now}
+		r = &repeat{since: since}
 		c.repeats[k] = r
 	}
 	if r.more == 0 {
@@ -214,7 +215,7 @@ func (c *counts) takeRepeats(now time.Time, all bool) []*repeated {
 		}
 		delete(c.repeats, k)
 		if r.more > 0 && k.sid == "" {
-			out = append(out, &repeated{Envelope: r.meta, key: k, check: k.check, why: k.why, count: r.more})
+			out = append(out, &repeated{Envelope: r.meta, key: k, since: r.since, check: k.check, why: k.why, count: r.more})
 		}
 	}
 	return out
@@ -228,7 +229,7 @@ func (a *Auth) flushCounts(ctx context.Context, all bool) {
 	now := cut(a.now())
 	b := &countsBatch{a: a, ctx: ctx}
 	for _, r := range a.counts.takeRepeats(now, all) {
-		b.add(func() { a.counts.missed(r.key, now, r, r.count) },
+		b.add(func() { a.counts.missed(r.key, r.since, r, r.count) },
 			told{ev: r, keys: keys{subject: record.NewKey()}})
 	}
 	for _, u := range a.counts.take(now, all) {

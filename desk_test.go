@@ -426,3 +426,10 @@ func claimsOf(t testing.TB, format string, args ...any) gatebook.Claims {
 
 // nothing is an application that answers 200.
 var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+
+// nullWriter takes an answer that nobody looks at.
+type nullWriter struct{}
+
+func (nullWriter) Header() http.Header         { return http.Header{} }
+func (nullWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (nullWriter) WriteHeader(int)             {}
