@@ -340,7 +340,7 @@ func (b *Book) selection(ctx context.Context, q Query) (Selection, error) {
 	terms := []struct{ kind, value string }{
 		{record.TermSession, q.Session},
 		{record.TermUser, q.UserID},
-		{record.TermEmail, strings.ToLower(q.Email)},
+		{record.TermEmail, q.Email},
 		{record.TermIP, q.IP},
 	}
 	for _, t := range terms {
@@ -367,6 +367,9 @@ func (b *Book) Follow(ctx context.Context, c Cursor, f Filter) iter.Seq2[Entry, 
 			// Taken before the log is looked at, so that no batch falls between.
 			changed := b.changes()
 			entries, next, err := b.page(ctx, c, f)
+			if ctx.Err() != nil {
+				err = context.Cause(ctx) // says more than what the store makes of it
+			}
 			if err != nil {
 				yield(Entry{}, err)
 				return

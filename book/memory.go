@@ -49,7 +49,8 @@ func (m *Memory) now() time.Time {
 
 // Add adds entries to the outbox. It never fails and calls nothing, so that an
 // adapter may call it while it holds its own lock: writes and entries are then
-// one step for everybody who takes that lock. Call [Book.Wake] afterwards.
+// one step for everybody who takes that lock. Call [Book.Wake] afterwards. What
+// the entries point to belongs to m from then on.
 func (m *Memory) Add(entries ...record.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -225,7 +226,7 @@ func (m *Memory) Read(ctx context.Context, s Selection) ([]Entry, error) {
 		}
 		if s.matches(e) {
 			c := e.Entry
-			c.Raw, c.Blocks = slices.Clone(c.Raw), cloneBlocks(c.Blocks)
+			c.Raw, c.Blocks, c.Header.Blocks = slices.Clone(c.Raw), cloneBlocks(c.Blocks), slices.Clone(c.Header.Blocks)
 			out = append(out, c)
 		}
 	}

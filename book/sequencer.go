@@ -134,17 +134,17 @@ func (b *Book) round(ctx context.Context) (n int, more bool, err error) {
 		}
 	}
 	n, more, err = b.number(ctx)
+	if n > 0 {
+		b.notify() // also before an error of the second outbox
+	}
 	if errors.Is(err, ErrLeaseLost) {
 		b.epoch = 0
-		return 0, false, nil
+		return n, false, nil
 	}
 	if err != nil {
 		// Also after an unknown commit nothing is kept here: the next batch
 		// reads the head again.
-		return 0, false, fmt.Errorf("number entries: %w", err)
-	}
-	if n > 0 {
-		b.notify()
+		return n, false, fmt.Errorf("number entries: %w", err)
 	}
 	return n, more, nil
 }

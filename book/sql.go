@@ -280,7 +280,9 @@ func (s *SQL) number(ctx context.Context, tx *sql.Tx, epoch int64, foreign []rec
 
 	var last int64
 	more = true
-	for more && n < batchLimit && time.Now().Before(deadline) {
+	// One chunk at least is begun, and one entry of it taken: where the fence
+	// alone takes longer than a batch may, the book must go on all the same.
+	for more && n < batchLimit && (n == 0 || time.Now().Before(deadline)) {
 		var entries []outboxEntry
 		if foreign != nil {
 			entries = foreignChunk(foreign[n:])

@@ -82,13 +82,8 @@ func (s *SQL) exactTypes(ctx context.Context, sel Selection) ([]string, error) {
 func (s *SQL) bounds(ctx context.Context, sel Selection) (after, before int64, err error) {
 	after, before = sel.After, sel.Before
 	first := func(t time.Time) (seq sql.NullInt64, err error) {
-		// Rounded up: an entry is at or after t when its millisecond is.
-		ms := t.UnixMilli()
-		if t.After(time.UnixMilli(ms)) {
-			ms++
-		}
 		err = s.db.SQL().QueryRowContext(ctx, `SELECT (SELECT seq FROM gatebook_log
-			WHERE recorded_at >= ? ORDER BY recorded_at, seq LIMIT 1)`, ms).Scan(&seq)
+			WHERE recorded_at >= ? ORDER BY recorded_at, seq LIMIT 1)`, ceilMilli(t)).Scan(&seq)
 		return seq, s.db.Classify(err)
 	}
 	if !sel.Since.IsZero() {
@@ -111,6 +106,16 @@ func (s *SQL) bounds(ctx context.Context, sel Selection) (after, before int64, e
 		}
 	}
 	return after, before, nil
+}
+
+// ceilMilli returns t in milliseconds, rounded up: an entry is at or after t when
+// its millisecond is.
+func ceilMilli(t time.Time) int64 {
+	ms := t.UnixMilli()
+	if t.After(time.UnixMilli(ms)) {
+		ms++
+	}
+	return ms
 }
 
 // selectQuery builds the statement of [SQL.Read].
@@ -171,13 +176,13 @@ func (q *selectQuery) byTerm(sel Selection) {
 			q.args = append(q.args, t)
 		}
 	}
-	q.outcome(sel)
+	q.rest(sel)
 }
 
 func (q *selectQuery) byLog(sel Selection, condition string, args ...any) {
 	q.add("SELECT l.seq AS seq, l.recorded_at, l.header FROM gatebook_log AS l WHERE 1"+condition, args...)
 	q.bound("l.seq")
-	q.outcome(sel)
+	q.rest(sel)
 }
 
 func (q *selectQuery) bound(column string) {
@@ -187,9 +192,15 @@ func (q *selectQuery) bound(column string) {
 	}
 }
 
-func (q *selectQuery) outcome(sel Selection) {
+// rest adds the conditions that are only looked at, entry by entry.
+func (q *selectQuery) rest(sel Selection) {
 	if sel.Outcome != "" {
 		q.add(" AND l.outcome = ?", sel.Outcome)
+	}
+	if !sel.Until.IsZero() {
+		// Entries at or after it may have come since the bounds were read. The
+		// plus keeps the index on the time out: its order is not that of seq.
+		q.add(" AND +l.recorded_at < ?", ceilMilli(sel.Until))
 	}
 }
 

@@ -158,7 +158,7 @@ func (d *DB) write(ctx context.Context, fn func(context.Context, *sql.Conn) erro
 	defer func() {
 		if !done {
 			// The connection may still be inside the transaction.
-			c.Raw(func(any) error { return driver.ErrBadConn })
+			_ = c.Raw(func(any) error { return driver.ErrBadConn })
 		}
 	}()
 	if err := fn(ctx, c); err != nil {

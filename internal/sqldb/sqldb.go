@@ -187,7 +187,7 @@ func (d *DB) rollback(conn *sql.Conn, tx *sql.Tx) {
 		return
 	}
 	// After a failed COMMIT, and after a context has ended, tx counts as done.
-	conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
 // failed adds the step and the class to err. What the driver says when it was
