@@ -157,7 +157,9 @@ func checkTimes(o *claims.Object, now int64) error {
 			if json.Unmarshal(raw, &f) != nil {
 				return fmt.Errorf("%w: the token's %s is no number", ErrNoSession, name)
 			}
-			n = int64(f)
+			// What no int64 holds is beyond all times; converting it would
+			// give anything.
+			n = int64(max(min(f, 1<<62), -1<<62))
 		}
 		if name == "exp" && n <= now-clockSkew {
 			return errExpired
