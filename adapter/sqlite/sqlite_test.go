@@ -423,6 +423,7 @@ func TestWrongTables(t *testing.T) {
 		`"session_state"`:       {`, "session_state" text`, ""},
 		`CREATE UNIQUE INDEX`:   {`CREATE UNIQUE INDEX "user_email_unique"`, `CREATE INDEX "user_email_unique"`},
 		`"identifier", "token"`: {`"expires" integer NOT NULL, PRIMARY KEY("identifier", "token")`, `"expires" integer NOT NULL`},
+		`ON "user" ("email")`:   {`ON "user" ("email");`, `ON "user" ("email") WHERE "email" LIKE '%@%';`},
 	} {
 		schema, _, _ := strings.Cut(drizzle, "INSERT")
 		if !strings.Contains(schema, change[0]) {

@@ -40,7 +40,7 @@ func (q *queries) userColumns() string {
 // userRow is a row of the user table on its way from the driver.
 type userRow struct {
 	user     gatebook.User
-	verified sql.NullInt64
+	verified any // int64 or nil; scanned as any it costs a third of sql.NullInt64
 	key      []byte
 	extra    []any
 }
@@ -59,8 +59,12 @@ func (r *userRow) dest(q *queries, to []any) []any {
 
 func (r *userRow) found(q *queries) (gatebook.FoundUser, error) {
 	f := gatebook.FoundUser{User: r.user}
-	if r.verified.Valid {
-		f.User.EmailVerified = fromMillis(r.verified.Int64)
+	if r.verified != nil {
+		ms, ok := r.verified.(int64)
+		if !ok {
+			return f, fmt.Errorf("emailVerified of a user is a %T, want milliseconds since 1970", r.verified)
+		}
+		f.User.EmailVerified = fromMillis(ms)
 	}
 	if r.key != nil {
 		if len(r.key) != len(f.Subject) {
@@ -84,14 +88,14 @@ func (r *userRow) found(q *queries) (gatebook.FoundUser, error) {
 type sessionRow struct {
 	session gatebook.StoredSession
 	expires int64
-	begun   sql.NullInt64
+	begun   any // int64 or nil
 }
 
 func (r *sessionRow) stored() gatebook.StoredSession {
 	s := r.session
 	s.Expires = fromMillis(r.expires)
-	if r.begun.Valid {
-		s.Begun = fromMillis(r.begun.Int64)
+	if ms, ok := r.begun.(int64); ok {
+		s.Begun = fromMillis(ms)
 	}
 	return s
 }
@@ -290,7 +294,9 @@ func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Fo
 // holds no token that works, and how long a look-up takes tells nothing of one.
 func handle(token gatebook.Secret) string {
 	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
+	var buf [2 * sha256.Size]byte
+	hex.Encode(buf[:], sum[:])
+	return string(buf[:])
 }
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

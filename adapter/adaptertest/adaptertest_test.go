@@ -1,0 +1,388 @@
+package adaptertest_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/adaptertest"
+	"github.com/gatebook/gatebook/adapter/memory"
+	"github.com/gatebook/gatebook/book"
+)
+
+// faultVariable makes the test program run the suite on the adapter with that
+// fault instead.
+const faultVariable = "GATEBOOK_TEST_FAULT"
+
+// TestSuite is the suite on an adapter that keeps the contract, or, in the
+// processes that TestFaults starts, on one that does not.
+func TestSuite(t *testing.T) {
+	fault := faults[os.Getenv(faultVariable)]
+	adaptertest.Run(t, func(*testing.T) gatebook.Adapter {
+		a := gatebook.Adapter(memory.New())
+		if fault.spoil != nil {
+			a = fault.spoil(a)
+		}
+		return a
+	})
+}
+
+// TestFaults breaks an adapter in one way after the other and wants the suite
+// to say which rule that breaks.
+func TestFaults(t *testing.T) {
+	if os.Getenv(faultVariable) != "" {
+		return
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(exe, "-test.run=^TestSuite$")
+			cmd.Env = append(os.Environ(), faultVariable+"="+name)
+			out, err := cmd.CombinedOutput()
+			if !strings.Contains(string(out), fault.says) || err == nil {
+				t.Errorf("the suite on an adapter with this fault: %v, want a failure that says %q; it says:\n%.3000s", err, fault.says, out)
+			}
+		})
+	}
+}
+
+// broken is an adapter whose methods can be replaced.
+type broken struct {
+	gatebook.Adapter
+	find    func(context.Context, gatebook.Query) (*gatebook.Found, error)
+	commit  func(context.Context, *gatebook.Act) error
+	session func(context.Context, gatebook.Secret) (*gatebook.FoundSession, error)
+	list    func(context.Context, string) ([]gatebook.StoredSession, error)
+	extend  func(context.Context, gatebook.Secret, time.Time) error
+	sweep   func(context.Context, time.Time) (int, error)
+	book    func() *book.Book
+}
+
+func (b broken) Find(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
+	if b.find != nil {
+		return b.find(ctx, q)
+	}
+	return b.Adapter.Find(ctx, q)
+}
+
+func (b broken) Commit(ctx context.Context, act *gatebook.Act) error {
+	if b.commit != nil {
+		return b.commit(ctx, act)
+	}
+	return b.Adapter.Commit(ctx, act)
+}
+
+func (b broken) Session(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
+	if b.session != nil {
+		return b.session(ctx, token)
+	}
+	return b.Adapter.Session(ctx, token)
+}
+
+func (b broken) Sessions(ctx context.Context, id string) ([]gatebook.StoredSession, error) {
+	if b.list != nil {
+		return b.list(ctx, id)
+	}
+	return b.Adapter.Sessions(ctx, id)
+}
+
+func (b broken) ExtendSession(ctx context.Context, token gatebook.Secret, to time.Time) error {
+	if b.extend != nil {
+		return b.extend(ctx, token, to)
+	}
+	return b.Adapter.ExtendSession(ctx, token, to)
+}
+
+func (b broken) Sweep(ctx context.Context, before time.Time) (int, error) {
+	if b.sweep != nil {
+		return b.sweep(ctx, before)
+	}
+	return b.Adapter.Sweep(ctx, before)
+}
+
+func (b broken) Book() *book.Book {
+	if b.book != nil {
+		return b.book()
+	}
+	return b.Adapter.Book()
+}
+
+// changed returns an act whose writes went through change.
+func changed(act *gatebook.Act, change func(gatebook.Write) gatebook.Write) *gatebook.Act {
+	c := *act
+	c.Writes = nil
+	for _, w := range act.Writes {
+		if w = change(w); w != nil {
+			c.Writes = append(c.Writes, w)
+		}
+	}
+	return &c
+}
+
+// writing breaks what acts write.
+func writing(change func(gatebook.Write) gatebook.Write) func(gatebook.Adapter) gatebook.Adapter {
+	return func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			return a.Commit(ctx, changed(act, change))
+		}}
+	}
+}
+
+var faults = map[string]struct {
+	says  string
+	spoil func(gatebook.Adapter) gatebook.Adapter
+}{
+	"each write on its own": {"When a precondition does not hold everything is rolled back", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			for _, w := range act.Writes {
+				if err := a.Commit(ctx, &gatebook.Act{Writes: []gatebook.Write{w}}); err != nil {
+					return err
+				}
+			}
+			if len(act.Entries) == 0 && len(act.Writes) > 0 {
+				return nil
+			}
+			return a.Commit(ctx, &gatebook.Act{Entries: act.Entries, InTx: act.InTx, Tx: act.Tx})
+		}}
+	}},
+	"entries before writes": {"put its entry into the book", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			if len(act.Entries) > 0 {
+				if err := a.Commit(ctx, &gatebook.Act{Entries: act.Entries}); err != nil || len(act.Writes) == 0 {
+					return err
+				}
+			}
+			return a.Commit(ctx, &gatebook.Act{Writes: act.Writes, InTx: act.InTx, Tx: act.Tx})
+		}}
+	}},
+	"entries behind the lock": {"Acts that wrote the same row come in the order of those writes.", func(a gatebook.Adapter) gatebook.Adapter {
+		var mu sync.Mutex
+		var late *gatebook.Act
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			if len(act.Writes) == 0 || len(act.Entries) != 1 || act.InTx != nil {
+				return a.Commit(ctx, act)
+			}
+			err := a.Commit(ctx, &gatebook.Act{Writes: act.Writes})
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			// Every other act's entry is held back until after the next one's.
+			if _, unlink := act.Writes[0].(gatebook.LinkAccount); unlink && late == nil {
+				late = &gatebook.Act{Entries: act.Entries}
+				return nil
+			}
+			err = a.Commit(ctx, &gatebook.Act{Entries: act.Entries})
+			if late != nil {
+				err = errors.Join(err, a.Commit(ctx, late))
+				late = nil
+			}
+			return err
+		}}
+	}},
+	"conflicts are fine": {"Of concurrent acts that use one check exactly one succeeds.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			if err := a.Commit(ctx, act); !errors.Is(err, gatebook.ErrConflict) {
+				return err
+			}
+			return nil
+		}}
+	}},
+	"conflict is another error": {"want an error that matches ErrConflict", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			if err := a.Commit(ctx, act); !errors.Is(err, gatebook.ErrConflict) {
+				return err
+			}
+			return errors.New("duplicate key")
+		}}
+	}},
+	"unknown writes are passed over": {"Adapters refuse writes that they do not know", writing(func(w gatebook.Write) gatebook.Write {
+		switch w.(type) {
+		case gatebook.CreateUser, gatebook.UpdateUser, gatebook.DeleteUser, gatebook.AddSubject, gatebook.LinkAccount,
+			gatebook.UnlinkAccount, gatebook.CreateSession, gatebook.DeleteSession, gatebook.CreateVerificationToken,
+			gatebook.UseVerificationToken, gatebook.UseCheck:
+			return w
+		}
+		return gatebook.UseCheck{Digest: [32]byte{byte(time.Now().UnixNano())}, Expires: time.Now()}
+	})},
+	"whole seconds": {"Times are UTC and kept to the millisecond.", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.CreateSession); ok {
+			c.Session.Expires = c.Session.Expires.Truncate(time.Second)
+			return c
+		}
+		return w
+	})},
+	"addresses without accents": {"E-mail addresses are kept exactly", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.CreateUser); ok {
+			c.User.Email = strings.NewReplacer("\u00e9", "e", "\u00df", "ss").Replace(c.User.Email)
+			return c
+		}
+		return w
+	})},
+	"names cut": {"Strings are kept exactly or refused, never cut.", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.CreateUser); ok && len(c.User.Name) > 255 {
+			c.User.Name = c.User.Name[:255]
+			return c
+		}
+		return w
+	})},
+	"broken text mended": {"Strings with NUL or invalid UTF-8 are refused or kept exactly", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.CreateUser); ok {
+			c.User.Name = strings.ToValidUTF8(c.User.Name, "\ufffd")
+			return c
+		}
+		return w
+	})},
+	"update of everything": {"UpdateUser overwrites the named fields and no others.", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.UpdateUser); ok {
+			c.Fields = append(slices.Clone(c.Fields), "image")
+			return c
+		}
+		return w
+	})},
+	"subject keys lost": {"A created user comes back as it was given, with its subject key.", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.CreateUser); ok {
+			c.Subject = [16]byte{}
+			return c
+		}
+		return w
+	})},
+	"by id for all": {"Find answers all members of a Query at once.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, find: func(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
+			if q.UserID != "" && q.Email != "" {
+				q.Email = ""
+			}
+			return a.Find(ctx, q)
+		}}
+	}},
+	"absent is an error": {"What does not exist is nil or false in Find's answer, never an error.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, find: func(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
+			f, err := a.Find(ctx, q)
+			if err == nil && *f == (gatebook.Found{}) {
+				return nil, gatebook.ErrNotFound
+			}
+			return f, err
+		}}
+	}},
+	"two states": {"Find answers from one consistent state", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, find: func(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
+			f, err := a.Find(ctx, q)
+			if err != nil || f.Verification == nil || q.Check == [32]byte{} || f.CheckUsed {
+				return f, err
+			}
+			// If an act is at work it gets the time to finish.
+			for range 20_000 {
+				late, err := a.Find(ctx, q)
+				if err != nil {
+					return nil, err
+				}
+				if f.CheckUsed = late.CheckUsed; f.CheckUsed {
+					break
+				}
+			}
+			return f, nil
+		}}
+	}},
+	"expired is unknown": {"An expired session is returned like any other.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, session: func(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
+			f, err := a.Session(ctx, token)
+			if err == nil && f.Session.Expires.Before(time.Now()) {
+				return nil, gatebook.ErrNotFound
+			}
+			return f, err
+		}}
+	}},
+	"unknown is nothing": {"Unknown tokens give an error that matches ErrNotFound.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, session: func(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
+			f, err := a.Session(ctx, token)
+			if errors.Is(err, gatebook.ErrNotFound) {
+				return nil, nil
+			}
+			return f, err
+		}}
+	}},
+	"local time": {"Times are UTC and kept to the millisecond.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, session: func(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
+			f, err := a.Session(ctx, token)
+			if err == nil {
+				f.Session.Expires = f.Session.Expires.In(time.FixedZone("here", 3600))
+			}
+			return f, err
+		}}
+	}},
+	"oldest first": {"Sessions lists a user's sessions, expired ones too, newest first, without tokens.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, list: func(ctx context.Context, id string) ([]gatebook.StoredSession, error) {
+			list, err := a.Sessions(ctx, id)
+			slices.Reverse(list)
+			return list, err
+		}}
+	}},
+	"renewal brings back": {"ExtendSession does not bring back a session that is gone", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, extend: func(ctx context.Context, token gatebook.Secret, to time.Time) error {
+			if err := a.ExtendSession(ctx, token, to); !errors.Is(err, gatebook.ErrNotFound) {
+				return err
+			}
+			return nil
+		}}
+	}},
+	"sweep too much": {"Sweep deletes what expired before the time, to the millisecond", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, sweep: func(ctx context.Context, before time.Time) (int, error) {
+			return a.Sweep(ctx, before.Add(time.Millisecond))
+		}}
+	}},
+	"sweep all": {"Sweep deletes at most a few thousand rows a call", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, sweep: func(ctx context.Context, before time.Time) (int, error) {
+			total := 0
+			for {
+				n, err := a.Sweep(ctx, before)
+				if total += n; n == 0 || err != nil {
+					return total, err
+				}
+			}
+		}}
+	}},
+	"a new book": {"Book returns the same value at every call.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, book: func() *book.Book { return book.New(book.NewMemory()) }}
+	}},
+	"deaf to contexts": {"A method whose context has ended returns an error that matches its cause", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			return a.Commit(context.WithoutCancel(ctx), act)
+		}}
+	}},
+	"no cause": {"want an error that matches the context's cause", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, session: func(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return a.Session(ctx, token)
+		}}
+	}},
+	"InTx is passed over": {"fail what has InTx or Tx with an error that matches errors.ErrUnsupported", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			c := *act
+			c.InTx, c.Tx = nil, nil
+			return a.Commit(ctx, &c)
+		}}
+	}},
+}
+
+func Example() {
+	// In a file of your adapter's tests:
+	_ = func(t *testing.T) { // func TestAdapter(t *testing.T)
+		adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
+			return memory.New() // your adapter, empty, on a database of its own
+		})
+	}
+}
