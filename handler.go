@@ -481,8 +481,8 @@ func (x *exchange) configError() {
 	switch x.action {
 	case "signin", "signout", "error", "verify-request":
 		if x.r.Method != http.MethodPost {
-			// The host is not shown: whoever sent the request chose it.
-			x.set, x.origin = nil, ""
+			// This page does not show the host, which the visitor chose.
+			x.set = nil
 			x.renderError("Configuration")
 			return
 		}

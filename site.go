@@ -100,9 +100,6 @@ func (x *exchange) errorPage() {
 
 func (x *exchange) renderError(code string) {
 	e := pages.Error{Code: code, Host: x.host(), HomeURL: x.origin, SignInURL: x.a.base + "/signin"}
-	if x.origin == "" { // the host is not trusted
-		e.Host, e.HomeURL = "Home", "/"
-	}
 	x.page(e.Status(), func(w io.Writer) error { return x.a.pages.Error(w, e) })
 }
 

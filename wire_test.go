@@ -439,6 +439,17 @@ func TestMissingCSRF(t *testing.T) {
 	if got := s.spy.writes(); len(got) > 0 {
 		t.Errorf("written: %v", got)
 	}
+	for why, body := range map[string]string{"missing": "", "mismatch": "csrfToken=x"} {
+		fresh := newWire(t, nil)
+		fresh.serve(request{"POST", "/auth/signout", body, []string{formType, "Cookie: " + cookie}})
+		fresh.check("csrf.rejected")
+		if d := fresh.heard.all()[0].(*gatebook.DefenceEvent); d.Why != why || d.Check != "csrf" || d.Reason != "csrf" {
+			t.Errorf("csrf.rejected says %q of %q", d.Why, d.Check)
+		}
+		if n := len(fresh.lines.all()); n != 1 {
+			t.Errorf("log: %q", fresh.lines.all())
+		}
+	}
 	for _, r := range []request{
 		{body: "csrfToken=" + token, header: []string{"Content-Type: application/x-www-form-urlencoded; charset=utf-8"}},
 		{body: `{"csrfToken":"` + token + `"}`, header: []string{"Content-Type: application/json; charset=utf-8"}},
