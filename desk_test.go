@@ -352,6 +352,7 @@ func faulty[T any](s *store, op string, act *gatebook.Act, fn func() (T, error))
 }
 
 func (s *store) Find(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
+	q.Tx = nil
 	return faulty(s, "Find", nil, func() (*gatebook.Found, error) { return s.Store.Find(ctx, q) })
 }
 
