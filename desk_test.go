@@ -314,6 +314,13 @@ type store struct {
 	before  func(op string, act *gatebook.Act) error // instead of the operation
 	after   func(op string, act *gatebook.Act) error // after it has happened
 	commits int
+	hangs   bool // commits wait for the end of their context
+}
+
+func (s *store) hang(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hangs = yes
 }
 
 func (s *store) fault(before, after func(string, *gatebook.Act) error) {
@@ -372,7 +379,12 @@ func (s *store) ExtendSession(ctx context.Context, token gatebook.Secret, expire
 func (s *store) Commit(ctx context.Context, act *gatebook.Act) error {
 	s.mu.Lock()
 	s.commits++
+	hangs := s.hangs
 	s.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	_, err := faulty(s, "Commit", act, func() (int, error) {
 		if act.InTx != nil {
 			// The writes are not undone by an error here; a handler's error must

@@ -1,0 +1,164 @@
+package gatebook_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/memory"
+	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/provider/email"
+)
+
+// noProvider is a Provider of no kind.
+type noProvider struct{ id string }
+
+func (p noProvider) Info() gatebook.ProviderInfo { return gatebook.ProviderInfo{ID: p.id} }
+
+// clearEnv makes sure that the machine's own variables do not decide.
+func clearEnv(t *testing.T) {
+	for _, name := range []string{"AUTH_SECRET", "AUTH_SECRET_1", "AUTH_SECRET_2", "AUTH_SECRET_3", "AUTH_URL", "AUTH_TRUST_HOST"} {
+		t.Setenv(name, "")
+	}
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	clearEnv(t)
+	mail, err := email.New(email.Config{From: "a@example.com", Mailer: &outbox{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		change func(*gatebook.Config)
+		want   string // the field
+	}{
+		{"no secret", func(c *gatebook.Config) { c.Secrets = nil }, "Config.Secrets"},
+		{"empty secret", func(c *gatebook.Config) { c.Secrets = []gatebook.Secret{secret, ""} }, "Config.Secrets"},
+		{"URL without scheme", func(c *gatebook.Config) { c.URL = "app.example.com" }, "Config.URL"},
+		{"URL of another scheme", func(c *gatebook.Config) { c.URL = "ftp://app.example.com" }, "Config.URL"},
+		{"URL with a password", func(c *gatebook.Config) { c.URL = "https://user:MARKER@app.example.com" }, "Config.URL"},
+		{"base path without slash", func(c *gatebook.Config) { c.BasePath = "auth" }, "Config.BasePath"},
+		{"base path with a query", func(c *gatebook.Config) { c.BasePath = "/auth?x" }, "Config.BasePath"},
+		{"base path with two slashes", func(c *gatebook.Config) { c.BasePath = "//auth" }, "Config.BasePath"},
+		{"base path upwards", func(c *gatebook.Config) { c.BasePath = "/a/../auth" }, "Config.BasePath"},
+		{"no provider", func(c *gatebook.Config) { c.Providers = nil }, "Config.Providers"},
+		{"nil provider", func(c *gatebook.Config) { c.Providers = append(c.Providers, nil) }, "Config.Providers[1]"},
+		{"provider of no kind", func(c *gatebook.Config) { c.Providers = []gatebook.Provider{noProvider{"x"}} }, "Config.Providers"},
+		{"provider id", func(c *gatebook.Config) { c.Providers = []gatebook.Provider{&fakeProvider{id: "a/b"}} }, "Config.Providers[0]"},
+		{"provider id empty", func(c *gatebook.Config) { c.Providers = []gatebook.Provider{&fakeProvider{}} }, "Config.Providers[0]"},
+		{"provider id undefined", func(c *gatebook.Config) { c.Providers = []gatebook.Provider{&fakeProvider{id: "undefined"}} }, "Config.Providers[0]"},
+		{"provider twice", func(c *gatebook.Config) { c.Providers = append(c.Providers, &fakeProvider{id: "idp"}) }, "Config.Providers"},
+		{"e-mail without adapter", func(c *gatebook.Config) {
+			c.Adapter, c.Book, c.Providers = nil, book.New(book.NewMemory()), []gatebook.Provider{mail}
+		}, "Config.Adapter"},
+		{"nowhere to record", func(c *gatebook.Config) { c.Adapter = nil }, "Config.Book"},
+		{"adapter and book", func(c *gatebook.Config) { c.Book = book.New(book.NewMemory()) }, "Config.Book"},
+		{"strategy", func(c *gatebook.Config) { c.Session.Strategy = "cookie" }, "Config.Session.Strategy"},
+		{"database without adapter", func(c *gatebook.Config) {
+			c.Adapter, c.Book, c.Session.Strategy = nil, book.New(book.NewMemory()), gatebook.StrategyDatabase
+		}, "Config.Session.Strategy"},
+		{"negative age", func(c *gatebook.Config) { c.Session.MaxAge = -1 }, "Config.Session.MaxAge"},
+		{"tiny age", func(c *gatebook.Config) { c.Session.TokenMaxAge = time.Millisecond }, "TokenMaxAge"},
+		{"proxy", func(c *gatebook.Config) { c.TrustedProxies = []netip.Prefix{{}} }, "Config.TrustedProxies[0]"},
+		{"page elsewhere", func(c *gatebook.Config) { c.Pages.SignIn = "https://example.com/" }, "Config.Pages.SignIn"},
+		{"page with two slashes", func(c *gatebook.Config) { c.Pages.Error = "//example.com/" }, "Config.Pages.Error"},
+		{"page without slash", func(c *gatebook.Config) { c.Pages.NewUser = "welcome" }, "Config.Pages.NewUser"},
+		{"page sign-out", func(c *gatebook.Config) { c.Pages.SignOut = "bye" }, "Config.Pages.SignOut"},
+		{"page verify", func(c *gatebook.Config) { c.Pages.VerifyRequest = "v" }, "Config.Pages.VerifyRequest"},
+		{"theme", func(c *gatebook.Config) { c.Theme.BrandColor = "red;}" }, "Config.Theme"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := gatebook.Config{Secrets: []gatebook.Secret{secret}, URL: "https://app.example.com", Adapter: memory.New(),
+				Providers: []gatebook.Provider{&fakeProvider{id: "idp"}}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+			if _, err := gatebook.New(cfg); err != nil {
+				t.Fatal(err)
+			}
+			tt.change(&cfg)
+			a, err := gatebook.New(cfg)
+			if err == nil || a != nil || !strings.HasPrefix(err.Error(), "gatebook: ") || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("New = %v, want an error that names %s", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "MARKER") || strings.Contains(err.Error(), secret) {
+				t.Errorf("the error holds a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestConfigFromTheEnvironment(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("AUTH_SECRET", "the oldest secret, long ago retired....")
+	t.Setenv("AUTH_SECRET_1", "the second secret, which is on its way out")
+	t.Setenv("AUTH_SECRET_3", "the newest secret, with which is sealed")
+	t.Setenv("AUTH_URL", "http://localhost/base")
+	d := newDesk(t, func(_ *desk, c *gatebook.Config) {
+		c.Secrets, c.URL, c.Session.Strategy = nil, "", gatebook.StrategyJWT
+	})
+	v := d.visitor()
+	// The path of AUTH_URL is the base path.
+	if w := v.get("/base/csrf"); w.Code != 200 {
+		t.Fatalf("GET /base/csrf = %d", w.Code)
+	}
+	if w := v.get("/auth/csrf"); w.Code != 400 {
+		t.Errorf("GET /auth/csrf = %d, want 400", w.Code)
+	}
+	for i, s := range []gatebook.Secret{"the newest secret, with which is sealed", "the second secret, which is on its way out", "the oldest secret, long ago retired...."} {
+		other := newDesk(t, func(_ *desk, c *gatebook.Config) {
+			c.Secrets, c.Session.Strategy, c.BasePath = []gatebook.Secret{s}, gatebook.StrategyJWT, "/auth"
+		})
+		u := other.visitor()
+		u.signIn()
+		token := u.cookies[sessionCookie]
+		if _, err := d.auth.Verify(context.Background(), token); err != nil {
+			t.Errorf("a token of secret %d: %v", i, err)
+		}
+		u.cookies = map[string]string{sessionCookie: token}
+		u.send(d.auth.Middleware(nothing), u.request("GET", "/", nil))
+		_, err := other.auth.Verify(context.Background(), u.cookies[sessionCookie])
+		if newest := i == 0; (err == nil) != newest {
+			t.Errorf("the renewed token opens with secret %d: %v", i, err)
+		}
+	}
+	if s := d.log.String(); strings.Contains(s, "secret is short") {
+		t.Errorf("log:\n%s", s)
+	}
+}
+
+func TestShortSecretIsSaid(t *testing.T) {
+	clearEnv(t)
+	d := newDesk(t, func(_ *desk, c *gatebook.Config) { c.Secrets = []gatebook.Secret{"MARKER"} })
+	if s := d.log.String(); !strings.Contains(s, "secret is short") || strings.Contains(s, "MARKER") {
+		t.Errorf("log %q", s)
+	}
+}
+
+// What the caller does to its Config later changes nothing.
+func TestConfigIsCopied(t *testing.T) {
+	clearEnv(t)
+	var cfg *gatebook.Config
+	d := newDesk(t, func(d *desk, c *gatebook.Config) {
+		c.Session.Strategy = gatebook.StrategyJWT
+		c.Secrets = []gatebook.Secret{secret}
+		cfg = c
+	})
+	secrets, providers := cfg.Secrets, cfg.Providers
+	v := d.visitor()
+	v.signIn()
+	secrets[0] = "another secret of at least 32 characters"
+	slices.Reverse(providers)
+	providers[0] = nil
+	if got := v.get("/auth/session").Body.String(); !strings.Contains(got, "ada@example.com") {
+		t.Errorf("session = %s", got)
+	}
+	if got := v.get("/auth/providers").Body.String(); !strings.HasPrefix(got, `{"idp":`) {
+		t.Errorf("providers = %s", got)
+	}
+}
