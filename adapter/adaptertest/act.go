@@ -323,7 +323,7 @@ var txRules = []rule{
 		err := w.a.Commit(w.ctx, &gatebook.Act{Writes: writes, Entries: []record.Entry{e}, InTx: func(context.Context, *sql.Tx) error {
 			return refused
 		}})
-		if err != refused {
+		if err != refused { //nolint:errorlint // as it is, not wrapped
 			w.Errorf("Commit = %v, want InTx's own error", err)
 		}
 		if w.recorded(e) {
@@ -351,7 +351,7 @@ var txRules = []rule{
 					w.Errorf("the panic did not come through")
 				}
 			}()
-			w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{u}, InTx: func(context.Context, *sql.Tx) error {
+			_ = w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{u}, InTx: func(context.Context, *sql.Tx) error {
 				panic("application's mistake")
 			}})
 		}()
@@ -420,7 +420,7 @@ var txRules = []rule{
 				w.Errorf("Commit with a conflicting %T = %v, want an error that matches ErrConflict", bad, err)
 			}
 			// It may fail: some databases let a transaction only roll back then.
-			tx.Commit()
+			_ = tx.Commit()
 			same(fmt.Sprintf("an act with a conflicting %T in a transaction", bad))
 			if w.recorded(e) {
 				w.Errorf("the entry of an act that conflicted is in the book")

@@ -51,6 +51,7 @@ const patience = 2 * time.Minute
 // and is released with t.Cleanup. A failure begins with the rule that was
 // broken.
 func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter) {
+	t.Helper()
 	for _, group := range []struct {
 		name  string
 		rules []rule

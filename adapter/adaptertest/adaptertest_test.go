@@ -380,9 +380,11 @@ var faults = map[string]struct {
 
 func Example() {
 	// In a file of your adapter's tests:
-	_ = func(t *testing.T) { // func TestAdapter(t *testing.T)
-		adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
+	testAdapter := func(t *testing.T) {
+		t.Helper()
+		adaptertest.Run(t, func(*testing.T) gatebook.Adapter {
 			return memory.New() // your adapter, empty, on a database of its own
 		})
 	}
+	_ = testAdapter
 }

@@ -100,6 +100,7 @@ func BenchmarkSignIn(b *testing.B) {
 	ctx := b.Context()
 	n := 0
 	signIn := func(b *testing.B, entries func() []record.Entry) {
+		b.Helper()
 		for b.Loop() {
 			n++
 			u := user(n % benchUsers)

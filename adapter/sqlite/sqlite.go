@@ -52,19 +52,19 @@ var _ gatebook.Adapter = (*DB)(nil)
 // owner only) and its tables where they are missing, with a write-ahead log that
 // is synced at each commit. It checks that all of it is in force.
 func Open(path string) (*DB, error) {
-	pool, err := open(path)
+	ctx := context.Background()
+	pool, err := open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	db := New(pool)
 	db.close = pool.Close
-	ctx := context.Background()
 	if err := db.Migrate(ctx); err != nil {
-		pool.Close()
+		_ = pool.Close()
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	if err := db.Check(ctx); err != nil {
-		pool.Close()
+		_ = pool.Close()
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	return db, nil
@@ -94,12 +94,13 @@ type Book struct {
 // OpenBook opens the book in the file at path, like [Open], for programs without
 // an adapter: give its Book to gatebook.Config.Book.
 func OpenBook(path string) (*Book, error) {
-	pool, err := open(path)
+	ctx := context.Background()
+	pool, err := open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	if err := sqlstore.MigrateBook(context.Background(), pool, sqlstore.SQLite); err != nil {
-		pool.Close()
+	if err := sqlstore.MigrateBook(ctx, pool, sqlstore.SQLite); err != nil {
+		_ = pool.Close()
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	return &Book{Book: sqlstore.NewBook(pool, sqlstore.SQLite), pool: pool}, nil
@@ -109,7 +110,7 @@ func OpenBook(path string) (*Book, error) {
 func (b *Book) Close() error { return b.pool.Close() }
 
 // open opens a pool with the settings that durability needs.
-func open(path string) (*sql.DB, error) {
+func open(ctx context.Context, path string) (*sql.DB, error) {
 	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:") {
 		return nil, fmt.Errorf("sqlite: %q is no path of a file; for tests there is adapter/memory", path)
 	}
@@ -122,7 +123,9 @@ func open(path string) (*sql.DB, error) {
 	case err != nil:
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
-	f.Close()
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
@@ -142,17 +145,17 @@ func open(path string) (*sql.DB, error) {
 	// One connection writes at a time; the others read.
 	pool.SetMaxOpenConns(8)
 	pool.SetMaxIdleConns(8)
-	if err := check(pool); err != nil {
-		pool.Close()
+	if err := check(ctx, pool); err != nil {
+		_ = pool.Close()
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	return pool, nil
 }
 
 // check refuses a SQLite or a file system on which the settings did not take.
-func check(pool *sql.DB) error {
+func check(ctx context.Context, pool *sql.DB) error {
 	var version string
-	if err := pool.QueryRow("SELECT sqlite_version()").Scan(&version); err != nil {
+	if err := pool.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
 		return err
 	}
 	var v [3]int
@@ -166,7 +169,7 @@ func check(pool *sql.DB) error {
 		{"synchronous", "2"}, {"foreign_keys", "1"}, {"busy_timeout", "5000"}, {"journal_mode", "wal"},
 	} {
 		var got string
-		if err := pool.QueryRow("PRAGMA " + p.name).Scan(&got); err != nil {
+		if err := pool.QueryRowContext(ctx, "PRAGMA "+p.name).Scan(&got); err != nil {
 			return fmt.Errorf("read %s: %w", p.name, err)
 		}
 		if got == p.want {

@@ -20,6 +20,7 @@ import (
 
 func TestAdapter(t *testing.T) {
 	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
+		t.Helper()
 		path := filepath.Join(t.TempDir(), "test.db")
 		for _, column := range []string{adaptertest.TextColumn + " text", adaptertest.NumberColumn + " integer"} {
 			exec(t, open(t, path).SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
@@ -32,6 +33,7 @@ func TestAdapter(t *testing.T) {
 // transactions are deferred.
 func TestNewAdapter(t *testing.T) {
 	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
+		t.Helper()
 		db := sqlite.New(pool(t, filepath.Join(t.TempDir(), "test.db"), good))
 		if err := db.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
@@ -136,7 +138,7 @@ func TestOpenSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		t.Cleanup(func() { c.Close() })
 		for pragma, want := range map[string]string{
 			"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "5000",
 		} {
@@ -467,7 +469,7 @@ func TestInTx(t *testing.T) {
 		return n
 	}
 	refused := errors.New("refused")
-	if err := db.Commit(t.Context(), &gatebook.Act{Writes: []gatebook.Write{u}, InTx: insert(refused)}); err != refused || count() != 0 {
+	if err := db.Commit(t.Context(), &gatebook.Act{Writes: []gatebook.Write{u}, InTx: insert(refused)}); err != refused || count() != 0 { //nolint:errorlint // as it is, not wrapped
 		t.Errorf("Commit = %v, with %d rows of the application; want its own error and none", err, count())
 	}
 	if err := db.Commit(t.Context(), &gatebook.Act{Writes: []gatebook.Write{u}, InTx: insert(nil)}); err != nil || count() != 1 {

@@ -109,8 +109,9 @@ func (r *run) inside(ctx context.Context) error {
 	defer func() {
 		if !done { // an error, or a panic of InTx
 			ctx := context.WithoutCancel(ctx)
-			r.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT gatebook_act")
-			r.tx.ExecContext(ctx, "RELEASE SAVEPOINT gatebook_act")
+			// They fail only when the whole transaction is over already.
+			_, _ = r.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT gatebook_act")
+			_, _ = r.tx.ExecContext(ctx, "RELEASE SAVEPOINT gatebook_act")
 		}
 	}()
 	if err := r.all(ctx); err != nil {
@@ -146,7 +147,9 @@ func (r *run) exec(ctx context.Context, p *query, args ...any) (int64, error) {
 	if r.foreign || p.stmt == nil { // of another pool, or written for this act alone
 		res, err = r.tx.ExecContext(ctx, p.text, args...)
 	} else {
-		res, err = r.tx.StmtContext(ctx, p.stmt).ExecContext(ctx, args...)
+		stmt := r.tx.StmtContext(ctx, p.stmt)
+		defer func() { _ = stmt.Close() }()
+		res, err = stmt.ExecContext(ctx, args...)
 	}
 	if err != nil {
 		return 0, err

@@ -249,7 +249,7 @@ func (s *Store) findQuery(ctx context.Context, q *queries, mask int) (*query, er
 		return nil, err
 	}
 	if !q.find[mask].CompareAndSwap(nil, &p) {
-		p.stmt.Close() // another was faster
+		_ = p.stmt.Close() // another was faster
 	}
 	return q.find[mask].Load(), nil
 }

@@ -93,7 +93,7 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 	for i, p := range all {
 		if *p.to, err = prepareOne(ctx, db, p.text); err != nil {
 			for _, done := range all[:i] {
-				done.to.stmt.Close()
+				_ = done.to.stmt.Close()
 			}
 			return nil, err
 		}
