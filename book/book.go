@@ -404,11 +404,8 @@ func (b *Book) page(ctx context.Context, c Cursor, f Filter) ([]Entry, Cursor, e
 	if err != nil {
 		return nil, c, err
 	}
-	switch {
-	case head == c:
+	if head == c {
 		return nil, c, nil
-	case head.Seq <= c.Seq:
-		return nil, c, ErrHistoryReplaced
 	}
 	entries, err := b.Read(ctx, Query{Filter: f, After: c.Seq, Before: head.Seq + 1, Limit: followLimit})
 	if err != nil {
