@@ -280,7 +280,7 @@ func TestReplay(t *testing.T) {
 		}
 		st.b.get(to)
 		session := st.b.cookies["authjs.session-token"]
-		st.idp.prove("2", "other@example.com", true)
+		st.idp.err = errors.New("the provider was asked again")
 		st.quiet()
 		a := thief.get(to)
 		st.checkRefusal(a, xr, refusal{to: "/auth/error?error=Configuration", reason: record.ReasonReplay,
@@ -679,6 +679,16 @@ func TestVeto(t *testing.T) {
 						(got.Credentials != nil) != (at.name == "credentials") || got.Request.Route == "" || got.Request.IP.String() != "192.0.2.1" {
 						t.Errorf("asked with %+v", got)
 					}
+					switch got := asked[0]; at.name {
+					case "credentials": // whom Authorize returned, not the row
+						if got.User.ID != st.ada.ID || got.User.Name != "Ada Lovelace" {
+							t.Errorf("asked about %+v", got.User)
+						}
+					case "link asked for", "link opened":
+						if got.User.ID == "" || got.Account.UserID != got.User.ID || got.Account.ProviderAccountID != "new@example.com" {
+							t.Errorf("asked about %+v, %+v", got.User, got.Account)
+						}
+					}
 					if len(st.mail.sent) > 0 {
 						t.Error("a mail was sent")
 					}
@@ -865,6 +875,30 @@ func TestStoreFailsAtSecondCommit(t *testing.T) {
 	st.quiet()
 	st.b.get(st.b.back("idp", st.b.begin("idp")))
 	st.check("signIn")
+}
+
+// TestRefusalInTheWay: a refused attempt is recorded whatever other acts do, and
+// what it uses up is given up last.
+func TestRefusalInTheWay(t *testing.T) {
+	for conflicts, writes := range map[int][]string{1: {"UseCheck"}, 2: {"UseCheck"}, 100: nil} {
+		st := newStage(t, gatebook.StrategyDatabase, func(_ *site, c *gatebook.Config) {
+			c.Callbacks.SignIn = func(context.Context, *gatebook.SignInAttempt) error { return gatebook.Deny("") }
+		})
+		st.idp.prove("1", "ada@example.com", true)
+		to := st.b.back("idp", st.b.begin("idp"))
+		st.quiet()
+		left := conflicts
+		st.spy.onCommit(func(act *gatebook.Act) error {
+			if left--; left >= 0 && len(act.Writes) > 0 {
+				return fmt.Errorf("serialization failure: %w", gatebook.ErrConflict)
+			}
+			return nil
+		})
+		st.checkRefusal(st.b.get(to), false, refusal{to: "/auth/error?error=AccessDenied", reason: record.ReasonAccessDenied, writes: writes})
+		if f := st.failed(); f.User == nil || f.User.ID != st.ada.ID {
+			t.Errorf("%d conflicts: user %v", conflicts, f.User)
+		}
+	}
 }
 
 // TestUnknownProvider: what stands in a path where a provider should be is not

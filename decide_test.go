@@ -283,6 +283,9 @@ func TestDecision(t *testing.T) {
 				if ev.IsNewUser == nil || *ev.IsNewUser != tt.isNew {
 					t.Errorf("isNewUser = %v, want %v", ev.IsNewUser, tt.isNew)
 				}
+				if tt.method != oauth && ev.Account.UserID != ev.User.ID {
+					t.Errorf("the account names the user %q, want %q", ev.Account.UserID, ev.User.ID)
+				}
 				if tt.user != nil && ev.User.ID != tt.user(st) {
 					t.Errorf("signed in as %s, want %s", ev.User.ID, tt.user(st))
 				}

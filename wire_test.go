@@ -545,6 +545,19 @@ func TestOwnPages(t *testing.T) {
 	}
 }
 
+// TestPagesArePaths: what is no path of the site is refused at the start.
+func TestPagesArePaths(t *testing.T) {
+	s := newWire(t, nil)
+	for _, page := range []string{"login", "https://other.example/login", "//other.example"} {
+		for name, pages := range map[string]gatebook.Pages{"SignIn": {SignIn: page}, "SignOut": {SignOut: page}, "Error": {Error: page}, "VerifyRequest": {VerifyRequest: page}, "NewUser": {NewUser: page}} {
+			cfg := gatebook.Config{Secrets: []gatebook.Secret{secret}, URL: "http://app.test", Pages: pages, Adapter: s.adapter, Providers: []gatebook.Provider{s.idp}}
+			if _, err := gatebook.New(cfg); err == nil || !strings.Contains(err.Error(), "Pages."+name) {
+				t.Errorf("New with the page %q as %s: %v", page, name, err)
+			}
+		}
+	}
+}
+
 // TestBuiltInPages is section 1.10: what the forms hold, and nothing of the
 // query that is not escaped or chosen by us.
 func TestBuiltInPages(t *testing.T) {
