@@ -127,37 +127,36 @@ func TestRequestBudget(t *testing.T) {
 		name  string
 		takes []time.Duration // of each handler; negative ones heed their context
 		want  time.Duration   // when the request goes on
-		ends  []time.Duration // when each handler has ended
+		begin []time.Duration // when each handler begins
 		fails int
 	}{
 		{"within", []time.Duration{time.Second, time.Second}, 2 * time.Second,
-			[]time.Duration{time.Second, 2 * time.Second}, 0},
+			[]time.Duration{0, time.Second}, 0},
 		{"two that hang use it up", []time.Duration{-1, -1, 0, 0}, 10 * time.Second,
-			[]time.Duration{5 * time.Second, 10 * time.Second, 10 * time.Second, 10 * time.Second}, 2},
+			[]time.Duration{0, 5 * time.Second, 10 * time.Second, 10 * time.Second}, 2},
 		{"one that is within its own budget goes on, and the next waits for it",
 			[]time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second, 2 * time.Second, -1, time.Second}, 10 * time.Second,
-			[]time.Duration{4 * time.Second, 8 * time.Second, 12 * time.Second, 14 * time.Second, 19 * time.Second, 20 * time.Second}, 5},
+			[]time.Duration{0, 4 * time.Second, 8 * time.Second, 12 * time.Second, 14 * time.Second, 19 * time.Second}, 5},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
-				var ended []step
+				var got []step
 				var failed []*gatebook.HandlerFailedEvent
 				begun := time.Now()
 				var handlers []func(context.Context) error
 				for i, takes := range tt.takes {
-					handlers = append(handlers, func(ctx context.Context) (err error) {
+					handlers = append(handlers, func(ctx context.Context) error {
+						mu.Lock()
+						got = append(got, step{fmt.Sprint(i), time.Since(begun)})
+						mu.Unlock()
 						if takes < 0 {
 							<-ctx.Done()
-							err = ctx.Err()
-						} else {
-							pause(takes)
+							return ctx.Err()
 						}
-						mu.Lock()
-						defer mu.Unlock()
-						ended = append(ended, step{fmt.Sprint(i), time.Since(begun)})
-						return err
+						pause(takes)
+						return nil
 					})
 				}
 				d := newDesk(t, onCreate(&failed, handlers...))
@@ -166,17 +165,17 @@ func TestRequestBudget(t *testing.T) {
 				}
 				mustClose(t, d.auth) // waits for the rest
 				var want []step
-				for i, at := range tt.ends {
+				for i, at := range tt.begin {
 					want = append(want, step{fmt.Sprint(i), at})
 				}
-				if diff := cmp.Diff(want, ended, cmp.AllowUnexported(step{})); diff != "" {
-					t.Errorf("handlers ended (-want +got):\n%s", diff)
+				if diff := cmp.Diff(want, got, cmp.AllowUnexported(step{})); diff != "" {
+					t.Errorf("handlers began (-want +got):\n%s", diff)
 				}
 				if len(failed) != tt.fails {
 					t.Errorf("told of %d slow or failed handlers, want %d", len(failed), tt.fails)
 				}
-				if got := len(d.entries()); got != 1+tt.fails {
-					t.Errorf("%d entries, want createUser and %d", got, tt.fails)
+				if n := len(d.entries()); n != 1+tt.fails {
+					t.Errorf("%d entries, want createUser and %d", n, tt.fails)
 				}
 			})
 		})
