@@ -3,6 +3,7 @@ package gatebook_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -875,6 +876,55 @@ func TestStoreFailsAtSecondCommit(t *testing.T) {
 	st.quiet()
 	st.b.get(st.b.back("idp", st.b.begin("idp")))
 	st.check("signIn")
+}
+
+// TestInTxRefuses: what an InTx handler returns undoes the sign-in, and its text
+// stays out of the log.
+func TestInTxRefuses(t *testing.T) {
+	strategies(t, func(t *testing.T, strategy string) {
+		for name, fn := range map[string]func() error{
+			"error": func() error { return errors.New("secret-marker") },
+			"panic": func() error { panic("secret-marker") },
+		} {
+			for _, event := range []string{"createUser", "signIn"} {
+				st := newStage(t, strategy, func(_ *site, c *gatebook.Config) {
+					if event == "createUser" {
+						c.InTx.CreateUser = func(_ context.Context, _ *sql.Tx, e *gatebook.CreateUserEvent) error {
+							if e.SignInInfo == nil {
+								return nil
+							}
+							return fn()
+						}
+						return
+					}
+					c.InTx.SignIn = func(context.Context, *sql.Tx, *gatebook.SignInEvent) error { return fn() }
+				})
+				st.idp.prove("1", "new@example.com", true)
+				to := st.b.back("idp", st.b.begin("idp"))
+				st.quiet()
+				a := st.b.get(to)
+				if slices.Contains(cookieNames(a), "authjs.session-token") || !strings.HasSuffix(a.Header.Get("Location"), "/auth/error?error=Configuration") {
+					t.Errorf("%s, %s: to %q, cookies %q", name, event, a.Header.Get("Location"), cookieNames(a))
+				}
+				events, writes := []string{"signIn.failed"}, []string(nil) // a link would work again
+				if event == "signIn" && strategy == gatebook.StrategyJWT {
+					// User and account were committed before.
+					events, writes = []string{"createUser", "linkAccount", "signIn.failed"}, []string{"UseCheck", "CreateUser", "LinkAccount"}
+				}
+				st.check(events...)
+				if f := st.failed(); f.Reason != record.ReasonInternal {
+					t.Errorf("%s, %s: reason %q", name, event, f.Reason)
+				}
+				if diff := cmp.Diff(writes, st.spy.writes()); diff != "" {
+					t.Errorf("%s, %s: writes (-want +got):\n%s", name, event, diff)
+				}
+				if n := len(st.lines.all()); n != 1 {
+					t.Errorf("log: %q", st.lines.all())
+				}
+				st.checkLeaks()
+			}
+		}
+	})
 }
 
 // TestRefusalInTheWay: a refused attempt is recorded whatever other acts do, and

@@ -121,7 +121,7 @@ func FuzzCallbackURL(f *testing.F) {
 				t.Fatalf("%s %s: to %q", r.method, r.path, to)
 			}
 			again := s.serve(request{"POST", "/auth/signout", "csrfToken=" + token + "&callbackUrl=" + url.QueryEscape(to), []string{formType, "Cookie: " + csrf}})
-			if got := again.Header.Get("Location"); got != to && len(to) <= 2048 {
+			if got := again.Header.Get("Location"); got != to {
 				t.Errorf("%q becomes %q", to, got)
 			}
 		}

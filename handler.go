@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatebook/gatebook/internal/claims"
@@ -23,8 +24,8 @@ const (
 	// maxParams is how many fields a form, a JSON body or a query may have:
 	// what is done with them must not grow with the square of their number.
 	maxParams = 500
-	// maxCallback is how long a callback URL may be: it goes into a cookie, a
-	// header and a mail, all of which somebody else may have to carry.
+	// maxCallback is how long a callback URL may be, absolute and encoded: it
+	// goes into a cookie, a header and a mail, which others have to carry.
 	maxCallback = 2048
 )
 
@@ -270,8 +271,7 @@ func (x *exchange) readCallbackURL() error {
 // resolveURL applies the redirect callback, or the default rule, to a URL that
 // the visitor chose.
 func (x *exchange) resolveURL(wish, where string) (string, error) {
-	fits := len(wish) <= maxCallback
-	if fn := x.a.cfg.Callbacks.Redirect; fn != nil && fits {
+	if fn := x.a.cfg.Callbacks.Redirect; fn != nil && len(wish) <= maxCallback {
 		to, err := guard(func() (string, error) { return fn(x.r.Context(), wish, x.origin) })
 		if err != nil {
 			return "", &routeError{step: "redirect callback", reason: record.ReasonInternal, err: err}
@@ -281,7 +281,7 @@ func (x *exchange) resolveURL(wish, where string) (string, error) {
 		}
 		return to, nil
 	}
-	if to, ok := redirect.Resolve(wish, x.origin, nil); ok && fits {
+	if to, ok := redirect.Resolve(wish, x.origin, nil); ok && len(to) <= maxCallback {
 		return to, nil
 	}
 	x.a.log.Warn("callback URL rejected: it leads to another site, or is none", "in", where, "route", x.route)
@@ -330,15 +330,22 @@ func (x *exchange) dispatch() {
 
 // sendCookies writes the queued cookies, in order.
 func sendCookies(h http.Header, v *visit) {
-	for i := range v.set {
-		h["Set-Cookie"] = append(h["Set-Cookie"], string(v.set[i].Append(nil)))
+	if len(v.set) == 0 {
+		return
 	}
+	var scratch [2048]byte // most cookies fit
+	values := slices.Grow(h["Set-Cookie"], len(v.set))
+	for i := range v.set {
+		values = append(values, string(v.set[i].Append(scratch[:0])))
+	}
+	h["Set-Cookie"] = values
 }
 
 func noCache(h http.Header) {
-	h["Cache-Control"] = []string{"private, no-cache, no-store"}
-	h["Expires"] = []string{"0"}
-	h["Pragma"] = []string{"no-cache"}
+	v := [...]string{"private, no-cache, no-store", "0", "no-cache"} // one allocation
+	h["Cache-Control"] = v[0:1:1]
+	h["Expires"] = v[1:2:2]
+	h["Pragma"] = v[2:3:3]
 }
 
 func (x *exchange) json(status int, body string, private bool) {
@@ -512,7 +519,8 @@ func (x *exchange) serveSession(up *update) {
 		s, err := x.a.readSession(x.r.Context(), x.visit, x.firing, token, fromCookie, up)
 		switch {
 		case err == nil:
-			body = string(s.Data.o.Append(nil))
+			var scratch [1024]byte
+			body = string(s.Data.o.Append(scratch[:0]))
 		case !errors.Is(err, ErrNoSession):
 			x.a.log.Error("read session", "error", err.Error())
 		}

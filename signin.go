@@ -590,10 +590,8 @@ func (x *exchange) finish(in *proved) {
 	})
 	switch {
 	case err != nil:
-		r := refused{auth: in.info, reason: record.ReasonStoreError, step: "store the sign-in", err: err}
-		if x.a.adapter == nil {
-			r.step = "record the sign-in"
-		}
+		r := notStored(err)
+		r.auth = in.info
 		x.refuse(r)
 	case no != nil:
 		no.auth = in.info
@@ -607,6 +605,16 @@ func (x *exchange) finish(in *proved) {
 	}
 }
 
+// notStored refuses a sign-in that could not be committed: because of the store,
+// or because an InTx handler did not want it.
+func notStored(err error) refused {
+	var own *inTxError
+	if errors.As(err, &own) {
+		return refused{reason: record.ReasonInternal, step: "InTx handler", err: own.err}
+	}
+	return refused{reason: record.ReasonStoreError, step: "store the sign-in", err: err}
+}
+
 // newSID returns a new session id, 22 characters.
 func newSID() string { return record.NewKey().String() }
 
@@ -615,7 +623,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	a := x.a
 	t := &attempt{method: in.method, profile: in.profile, account: in.account, emailVerified: in.emailVerified,
 		linkByEmail: in.linkByEmail, database: a.cfg.Session.Strategy == StrategyDatabase, now: x.now, newUserID: in.newUserID}
-	token, _ := x.jar.Chunks(x.cookieName(sessionCookie))
+	token, _ := x.sessionChunks()
 	tokenUser := ""
 	if token != "" && !t.database {
 		if c, err := a.openToken(token, x.now, x.cookieName(sessionCookie)); err == nil {
@@ -751,7 +759,7 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 		Expires: cut(x.now.Add(x.a.cfg.Session.MaxAge)), Begun: x.now, Provider: in.info.ID}
 	if d.keep && t.session != nil {
 		row = *t.session
-		row.Token, _ = secretOf(x.jar.Chunks(x.cookieName(sessionCookie)))
+		row.Token, _ = secretOf(x.sessionChunks())
 	} else {
 		writes = append(writes, CreateSession{Session: row})
 	}
@@ -807,7 +815,9 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d
 	if first {
 		// The first commit is done, so nothing is decided anew.
 		if err = retry(commit); err != nil {
-			return &refused{reason: record.ReasonStoreError, step: "record the sign-in", err: err, known: x.knownUser(d)}, nil
+			no := notStored(err)
+			no.known = x.knownUser(d)
+			return &no, nil
 		}
 	} else if err = commit(); err != nil {
 		return nil, err
@@ -890,7 +900,7 @@ func (x *exchange) signOut() {
 		return
 	}
 	ctx := context.WithoutCancel(x.r.Context())
-	if token, _ := x.jar.Chunks(x.cookieName(sessionCookie)); token != "" {
+	if token, _ := x.sessionChunks(); token != "" {
 		if err := x.endSession(ctx, token); err != nil {
 			x.a.log.Error("sign out", "error", err.Error())
 		}
