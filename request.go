@@ -31,6 +31,22 @@ type visit struct {
 	act    string
 	info   RequestInfo
 	set    []cookie.Cookie // to be sent, in order
+	room   [1]cookie.Cookie // most answers set one
+
+	// What the cookies of the session hold and which they are, once asked.
+	session      string
+	sessionNames []string
+	sessionRead  bool
+}
+
+// sessionChunks returns the value of the session cookie and the names of the
+// cookies that it came in.
+func (v *visit) sessionChunks() (value string, names []string) {
+	if !v.sessionRead {
+		v.session, v.sessionNames = v.jar.Chunks(v.cookieName(sessionCookie))
+		v.sessionRead = true
+	}
+	return v.session, v.sessionNames
 }
 
 // visit reads what every request needs. It reports false when the host is none
@@ -44,6 +60,7 @@ func (a *Auth) visit(r *http.Request, route string) (*visit, bool) {
 		v.origin, trusted = a.requestOrigin(r)
 	}
 	v.secure = strings.HasPrefix(v.origin, "https:")
+	v.set = v.room[:0]
 	return v, trusted
 }
 
@@ -167,10 +184,16 @@ func (v *visit) cookieName(name string) string {
 	if !v.secure {
 		return name
 	}
-	if name == csrfCookie {
-		return "__Host-" + name
-	}
-	return "__Secure-" + name
+	return secureNames[name]
+}
+
+var secureNames = map[string]string{
+	csrfCookie:     "__Host-" + csrfCookie,
+	sessionCookie:  "__Secure-" + sessionCookie,
+	callbackCookie: "__Secure-" + callbackCookie,
+	stateCookie:    "__Secure-" + stateCookie,
+	pkceCookie:     "__Secure-" + pkceCookie,
+	nonceCookie:    "__Secure-" + nonceCookie,
 }
 
 // Names of the cookies, without the prefix of secure mode.

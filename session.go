@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,6 +121,9 @@ var errExpired = fmt.Errorf("%w: it has expired", ErrNoSession)
 // openToken decrypts a session token with the keys of the given salts and
 // checks its times. A token without a sid gets one. The claims of an expired token are returned with the error.
 func (a *Auth) openToken(token string, now time.Time, salts ...string) (Claims, error) {
+	if i := slices.IndexFunc(salts, func(salt string) bool { return a.codecs[salt].Sealed(token) }); i >= 0 {
+		salts = salts[i : i+1]
+	}
 	var payload []byte
 	err := errors.New("no salt")
 	for _, salt := range salts {
@@ -133,7 +138,7 @@ func (a *Auth) openToken(token string, now time.Time, salts ...string) (Claims, 
 	if err != nil {
 		return Claims{}, fmt.Errorf("%w: the token's claims are malformed", ErrNoSession)
 	}
-	if _, ok := o.String("sid"); !ok { // another program's
+	if raw, ok := o.Get("sid"); !ok || raw[0] != '"' { // another program's
 		id, ok := o.String("jti")
 		if !ok {
 			id = token
@@ -173,11 +178,9 @@ func checkTimes(o *claims.Object, now int64) error {
 
 func (a *Auth) fromToken(c Claims) *Session {
 	s := &Session{Strategy: StrategyJWT, Token: &c}
-	s.ID, _ = c.o.String("sid")
-	s.User.ID, _ = c.o.String("sub")
-	s.User.Name, _ = c.o.String("name")
-	s.User.Email, _ = c.o.String("email")
-	s.User.Image, _ = c.o.String("picture")
+	var t [5]string
+	c.o.Texts(t[:], "sid", "sub", "name", "email", "picture")
+	s.ID, s.User.ID, s.User.Name, s.User.Email, s.User.Image = t[0], t[1], t[2], t[3], t[4]
 	if exp, ok := c.o.Int64("exp"); ok {
 		s.Expires = time.Unix(exp, 0).UTC()
 	}
@@ -286,7 +289,7 @@ func (a *Auth) resolve(r *http.Request) *resolved {
 
 // presented returns the token of a visit and whether it came in the cookie.
 func (a *Auth) presented(v *visit) (string, bool) {
-	if value, _ := v.jar.Chunks(v.cookieName(sessionCookie)); value != "" {
+	if value, _ := v.sessionChunks(); value != "" {
 		return value, true
 	}
 	return bearer(v.r), false
@@ -368,7 +371,7 @@ func (a *Auth) readSession(ctx context.Context, v *visit, f *firing, token strin
 
 // endCookies queues the removal of every cookie of the session.
 func (a *Auth) endCookies(v *visit) {
-	_, names := v.jar.Chunks(v.cookieName(sessionCookie))
+	_, names := v.sessionChunks()
 	for _, n := range names {
 		v.clear(n)
 	}
@@ -476,20 +479,27 @@ func (a *Auth) callSession(ctx context.Context, p *SessionParams, s *Session) (e
 // session cookie, in chunks where it is long.
 func (a *Auth) sendToken(v *visit, c *Claims) {
 	now := v.now.Unix()
-	o := c.o.Clone() // the session keeps the claims as they were
-	o.SetInt64("iat", now)
-	o.SetInt64("exp", now+int64(a.cfg.Session.TokenMaxAge/time.Second))
-	o.SetString("jti", uuid.NewString())
+	var iat, exp [20]byte
+	var jti [40]byte
 	name := v.cookieName(sessionCookie)
-	var scratch [1024]byte
-	token := string(a.codecs[name].Seal(nil, o.Append(scratch[:0])))
+	// The session keeps the claims as they were. Most tokens fit into scratch.
+	var payload, scratch [1536]byte
+	text := c.o.AppendWith(payload[:0],
+		claims.Member{Name: "iat", Value: strconv.AppendInt(iat[:0], now, 10)},
+		claims.Member{Name: "exp", Value: strconv.AppendInt(exp[:0], now+int64(a.cfg.Session.TokenMaxAge/time.Second), 10)},
+		claims.Member{Name: "jti", Value: claims.AppendString(jti[:0], uuid.NewString())})
+	token := string(a.codecs[name].Seal(scratch[:0], text))
 	a.sendSession(v, token, v.now.Add(a.cfg.Session.MaxAge))
 }
 
 // sendSession queues the session cookie and the removal of chunks it replaces.
 func (a *Auth) sendSession(v *visit, value string, expires time.Time) {
 	name := v.cookieName(sessionCookie)
-	_, names := v.jar.Chunks(name)
+	_, names := v.sessionChunks()
+	if len(value) <= cookie.ChunkSize && len(names) == 1 && names[0] == name { // nearly always
+		v.add(cookie.Cookie{Name: name, Value: value, Expires: expires})
+		return
+	}
 	parts := cookie.Split(name, value)
 	if len(names) != 1 || len(parts) != 1 || names[0] != parts[0].Name {
 		for _, n := range names {

@@ -90,6 +90,35 @@ func (o *Object) String(name string) (string, bool) {
 	return string(text), err == nil
 }
 
+// Texts sets each element of to to what String returns for the name at its
+// place, of at most 16. The texts share one allocation, and so stay or go together.
+func (o *Object) Texts(to []string, names ...string) {
+	size := 0
+	for _, name := range names {
+		raw, _ := o.Get(name)
+		size += len(raw)
+	}
+	var scratch [256]byte
+	buf := scratch[:0]
+	if size > len(scratch) {
+		buf = make([]byte, 0, size)
+	}
+	var ends [16]int // of the texts in buf
+	for i, name := range names {
+		if raw, ok := o.Get(name); ok && raw[0] == '"' {
+			if text, err := unquote(raw); err == nil {
+				buf = append(buf, text...)
+			}
+		}
+		ends[i] = len(buf)
+	}
+	all, start := string(buf), 0
+	for i := range names {
+		to[i] = all[start:ends[i]]
+		start = ends[i]
+	}
+}
+
 // Int64 returns the value of the member called name, and false if there is none,
 // it is not a JSON number, or not an integer that int64 holds. Numbers written
 // with a fraction or exponent, such as 1.7e9, count if they are integral and not
@@ -157,20 +186,46 @@ func (o *Object) Delete(name string) {
 
 // Append appends the object as compact JSON, its members in order, to dst and
 // returns the extended slice.
-func (o *Object) Append(dst []byte) []byte {
+func (o *Object) Append(dst []byte) []byte { return o.AppendWith(dst) }
+
+// Member is a name and its value, one compact JSON value.
+type Member struct {
+	Name  string
+	Value []byte
+}
+
+// AppendWith appends what Append would after [Object.SetRaw] for each of with,
+// without changing the object. The values are not checked.
+func (o *Object) AppendWith(dst []byte, with ...Member) []byte {
 	dst = append(dst, '{')
+	begin := len(dst)
 	for i := range o.members {
 		m := &o.members[i]
-		if i > 0 {
+		if len(dst) > begin {
 			dst = append(dst, ',')
 		}
 		dst = appendString(dst, m.name)
 		dst = append(dst, ':')
-		if m.loose {
+		j := slices.IndexFunc(with, func(w Member) bool { return w.Name == string(m.name) })
+		switch {
+		case j >= 0:
+			dst = append(dst, with[j].Value...)
+		case m.loose:
 			dst = appendCompact(dst, m.value)
-		} else {
+		default:
 			dst = append(dst, m.value...)
 		}
+	}
+	for _, w := range with {
+		if o.index(w.Name) >= 0 {
+			continue
+		}
+		if len(dst) > begin {
+			dst = append(dst, ',')
+		}
+		dst = AppendString(dst, w.Name)
+		dst = append(dst, ':')
+		dst = append(dst, w.Value...)
 	}
 	return append(dst, '}')
 }

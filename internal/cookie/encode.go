@@ -79,7 +79,11 @@ func UnescapeComponent(s string) (string, error) {
 	if i < 0 {
 		return s, nil
 	}
-	out := make([]byte, 0, len(s))
+	var scratch [256]byte // of most values nothing but the result is allocated
+	out := scratch[:0]
+	if len(s) > len(scratch) {
+		out = make([]byte, 0, len(s))
+	}
 	for {
 		out = append(out, s[:i]...)
 		s = s[i:]

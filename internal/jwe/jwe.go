@@ -115,6 +115,12 @@ func (c *Codec) Seal(dst, payload []byte) []byte {
 	return base64URL.AppendEncode(dst, tag)
 }
 
+// Sealed reports whether token begins as those that c seals do, so that none but
+// a codec of the same secrets and salt can open it. It decrypts nothing.
+func (c *Codec) Sealed(token string) bool {
+	return slices.ContainsFunc(c.keys, func(k *key) bool { return strings.HasPrefix(token, k.prefix) })
+}
+
 // Open appends the payload of token to dst and returns the extended slice; the
 // spare capacity of dst serves as working space. On failure it returns nil and
 // ErrInvalid or ErrUnknownKey. A token without kid is opened with the first
