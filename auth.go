@@ -132,7 +132,7 @@ func (a *Auth) housekeep(ctx context.Context) {
 		a.flushCounts(ctx, false)
 		if sweep++; a.adapter != nil && sweep%sweepEvery == 0 {
 			if _, err := a.adapter.Sweep(ctx, a.now()); err != nil && ctx.Err() == nil {
-				a.log.Error("delete expired tokens", "error.type", errorType(err), "error", err.Error())
+				a.log.Error("delete expired tokens", "error_type", errorType(err), "error", err.Error())
 			}
 		}
 	}

@@ -127,6 +127,7 @@ func (c *callbacks) into(cfg *gatebook.Config) {
 // of it.
 func TestCommitOutcomeUnknown(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		commits := 2
 		if strategy == gatebook.StrategyDatabase {
 			commits = 1
@@ -296,6 +297,7 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 		{"credentials", user, func(v *visitor) { v.password("u-1", "right") }},
 	}
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		for _, flow := range flows {
 			t.Run(flow.name, func(t *testing.T) {
 				for _, lasting := range []bool{false, true} {
@@ -353,6 +355,7 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 // Signing out and reading a session while the store fails.
 func TestStoreFailsWithASession(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		d := newDesk(t, func(_ *desk, c *gatebook.Config) {
 			c.Session.Strategy = strategy
 			c.Session.UpdateAge = -1
@@ -390,6 +393,7 @@ func TestStoreFailsWithASession(t *testing.T) {
 // callbacks are asked once.
 func TestSignInRunsAgain(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		commits := 2
 		if strategy == gatebook.StrategyDatabase {
 			commits = 1

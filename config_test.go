@@ -2,7 +2,6 @@ package gatebook_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -23,6 +22,7 @@ func (p noProvider) Info() gatebook.ProviderInfo { return gatebook.ProviderInfo{
 
 // clearEnv makes sure that the machine's own variables do not decide.
 func clearEnv(t *testing.T) {
+	t.Helper()
 	for _, name := range []string{"AUTH_SECRET", "AUTH_SECRET_1", "AUTH_SECRET_2", "AUTH_SECRET_3", "AUTH_URL", "AUTH_TRUST_HOST"} {
 		t.Setenv(name, "")
 	}
@@ -77,7 +77,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := gatebook.Config{Secrets: []gatebook.Secret{secret}, URL: "https://app.example.com", Adapter: memory.New(),
-				Providers: []gatebook.Provider{&fakeProvider{id: "idp"}}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+				Providers: []gatebook.Provider{&fakeProvider{id: "idp"}}, Logger: slog.New(slog.DiscardHandler)}
 			if _, err := gatebook.New(cfg); err != nil {
 				t.Fatal(err)
 			}

@@ -40,14 +40,15 @@ type countShard struct {
 	uses map[string]*use
 }
 
-// use is what is counted of one session in one window.
+// use is what is counted of one session in one window. A server may have very
+// many, so it keeps no more than is recorded.
 type use struct {
-	user        User
-	session     string
-	strategy    string
-	count       int64
-	refreshed   int64
-	first, last time.Time
+	userID, name, email string
+	session             string
+	strategy            string
+	count               int64
+	refreshed           int64
+	first, last         int64 // milliseconds since 1970
 }
 
 func newCounts(now time.Time) *counts {
@@ -67,10 +68,10 @@ func (c *counts) add(s *Session, now time.Time, refreshed bool) {
 	shard.mu.Lock()
 	u := shard.uses[s.ID]
 	if u == nil {
-		u = &use{user: User{ID: s.User.ID, Email: s.User.Email, Name: s.User.Name}, session: s.ID, strategy: s.Strategy, first: now}
+		u = &use{userID: s.User.ID, name: s.User.Name, email: s.User.Email, session: s.ID, strategy: s.Strategy, first: now.UnixMilli()}
 		shard.uses[s.ID] = u
 	}
-	u.last = now
+	u.last = now.UnixMilli()
 	if refreshed {
 		u.refreshed++
 	} else {
@@ -93,7 +94,7 @@ func (c *counts) take(now time.Time, all bool) []*use {
 		s := &c.shards[i]
 		s.mu.Lock()
 		for sid, u := range s.uses {
-			if all || now.Sub(u.first) >= countWindow {
+			if all || now.Sub(time.UnixMilli(u.first)) >= countWindow {
 				delete(s.uses, sid)
 				out = append(out, u)
 			}
@@ -271,9 +272,10 @@ func (b *countsBatch) addUse(u *use, now time.Time) {
 	}
 	var key record.Key
 	if b.err == nil {
-		key, b.err = a.subjectKey(b.ctx, u.user.ID)
+		key, b.err = a.subjectKey(b.ctx, u.userID)
 	}
-	r := &recorder{a: a, id: newID(), now: now, source: record.SourceGatebook, actor: Actor{Type: record.ActorUser, ID: u.user.ID}}
+	r := &recorder{a: a, id: newID(), now: now, source: record.SourceGatebook, actor: Actor{Type: record.ActorUser, ID: u.userID}}
+	first, last := time.UnixMilli(u.first).UTC(), time.UnixMilli(u.last).UTC()
 	var events []told
 	for _, c := range [...]struct {
 		typ   string
@@ -282,13 +284,13 @@ func (b *countsBatch) addUse(u *use, now time.Time) {
 		if c.count == 0 {
 			continue
 		}
-		e := &sessionUse{Envelope: r.envelope(c.typ), user: u.user, payload: record.SessionUse{
-			Session: u.session, Strategy: u.strategy, Count: c.count, First: u.first, Last: u.last,
+		e := &sessionUse{Envelope: r.envelope(c.typ), user: User{ID: u.userID, Email: u.email, Name: u.name}, payload: record.SessionUse{
+			Session: u.session, Strategy: u.strategy, Count: c.count, First: first, Last: last,
 			// A server that was killed before this one began may have lost
 			// what it had counted of the same session.
-			AtLeast: u.first.Sub(a.counts.begun) < countWindow,
+			AtLeast: first.Sub(a.counts.begun) < countWindow,
 		}}
-		e.Subject, e.Session = u.user.ID, u.session
+		e.Subject, e.Session = u.userID, u.session
 		events = append(events, told{ev: e, keys: keys{subject: key, actor: key}})
 	}
 	b.add(undo, events...)
@@ -357,7 +359,7 @@ func (a *Auth) noteOnce(ctx context.Context, f *firing, ev Event, check, why str
 	}
 	if err := a.write(ctx, nil, []told{{ev: ev, keys: keys{subject: record.NewKey()}}}); err != nil {
 		a.counts.missed(k, a.now(), ev, 1)
-		a.log.Error("record "+m.Type, "error", err.Error())
+		a.log.Error("record a failure", "type", m.Type, "error", err.Error())
 		return
 	}
 	f.fire(ev)

@@ -11,9 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 // run runs an Auth until the test or bubble ends, or stop is called.
@@ -56,6 +57,7 @@ func (d *desk) uses(begun time.Time) []use {
 
 func TestSessionCounts(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			var told int
 			d := newDesk(t, func(d *desk, c *gatebook.Config) {

@@ -406,16 +406,6 @@ func (s *store) count() int {
 	return s.commits
 }
 
-// has reports whether an act tells of a type.
-func has(act *gatebook.Act, typ string) bool {
-	for _, e := range act.Entries {
-		if h, err := record.ParseHeader(e.Header); err == nil && h.Type == typ {
-			return true
-		}
-	}
-	return false
-}
-
 // pause waits inside a bubble.
 func pause(d time.Duration) { <-time.After(d) }
 

@@ -277,7 +277,7 @@ func (f *firing) run(c handlerCall, budget time.Duration) *HandlerFailedEvent {
 			if v := recover(); v != nil {
 				r = result{panicError(v), true}
 				f.d.log.Error("handler panicked", "handler", c.name, "event", ev.Meta().Type,
-					"event.id", c.ev.Meta().ID, "panic.type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+					"event_id", c.ev.Meta().ID, "panic_type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 			} else if !returned {
 				r = result{errGoexit, true}
 			}
@@ -337,35 +337,35 @@ func (f *firing) failed(c handlerCall, reason string, err error, took, budget ti
 	if m.Type == record.TypeSession {
 		e.Cause = "" // it is recorded as a count, under another id
 	}
-	attrs := []any{"handler", c.name, "event", m.Type, "event.id", m.ID, "duration", took}
+	attrs := []any{"handler", c.name, "event", m.Type, "event_id", m.ID, "duration", took}
 	if reason == "" {
 		f.d.log.Warn("handler is slow", attrs...)
 		return e
 	}
-	f.d.log.Error("handler failed", append(attrs, "reason", reason, "error.type", errorType(err))...)
+	f.d.log.Error("handler failed", append(attrs, "reason", reason, "error_type", errorType(err))...)
 	return e
 }
 
-type errPanic struct{ v any }
+type panickedError struct{ v any }
 
 // Error gives the type of the panic's value, not the value.
-func (e *errPanic) Error() string { return fmt.Sprintf("panic with a %T", e.v) }
+func (e *panickedError) Error() string { return fmt.Sprintf("panic with a %T", e.v) }
 
 // Unwrap returns the value when it is an error.
-func (e *errPanic) Unwrap() error {
+func (e *panickedError) Unwrap() error {
 	err, _ := e.v.(error)
 	return err
 }
 
-func panicError(v any) error { return &errPanic{v} }
+func panicError(v any) error { return &panickedError{v} }
 
 var errGoexit = fmt.Errorf("gatebook: handler called runtime.Goexit")
 
 func errorType(err error) string {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the outermost type is what is asked for
 	case nil:
 		return ""
-	case *errPanic:
+	case *panickedError:
 		return fmt.Sprintf("%T", e.v)
 	}
 	return fmt.Sprintf("%T", err)

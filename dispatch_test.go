@@ -14,9 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 // onCreate returns a configuration whose sets call the given handlers when a
@@ -225,6 +226,8 @@ func TestOnlyHandlersUseTheBudget(t *testing.T) {
 
 type customError struct{ text string }
 
+var absent *customError
+
 func (e *customError) Error() string { return e.text }
 
 func TestFailingHandlers(t *testing.T) {
@@ -241,8 +244,8 @@ func TestFailingHandlers(t *testing.T) {
 		{"wrapped error", func() error { return fmt.Errorf(marker+": %w", secretError) }, record.ReasonHandlerError, "*fmt.wrapError", secretError},
 		{"panic with an error", func() error { panic(secretError) }, record.ReasonHandlerPanic, "*gatebook_test.customError", secretError},
 		{"panic with a text", func() error { panic(marker) }, record.ReasonHandlerPanic, "string", nil},
-		{"nil dereference", func() error { var p *customError; return errors.New(p.text) }, record.ReasonHandlerPanic, "runtime.errorString", nil},
-		{"panic with nil", func() error { panic(nil) }, record.ReasonHandlerPanic, "*runtime.PanicNilError", nil},
+		{"nil dereference", func() error { return errors.New(absent.text) }, record.ReasonHandlerPanic, "runtime.errorString", nil},
+		{"panic with nil", func() error { panic(new(runtime.PanicNilError)) }, record.ReasonHandlerPanic, "*runtime.PanicNilError", nil},
 		{"Goexit", func() error { runtime.Goexit(); return nil }, record.ReasonHandlerPanic, "*errors.errorString", nil},
 	}
 	for _, tt := range tests {
@@ -438,6 +441,7 @@ func TestHandlerContext(t *testing.T) {
 // The visitor hangs up at each commit and in each handler.
 func TestHangUpAtEachStep(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		for _, step := range []string{"Commit 1", "Commit 2", "CreateUser", "LinkAccount", "SignIn"} {
 			if strategy == gatebook.StrategyDatabase && step == "Commit 2" {
 				continue
@@ -485,6 +489,7 @@ func TestHangUpAtEachStep(t *testing.T) {
 
 func TestHandlerSignsInFromInside(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		var s *site
 		var begun atomic.Bool
 		inside := make(map[string]string)
@@ -545,24 +550,27 @@ func TestDetachedRunsAfterTheResponse(t *testing.T) {
 		}
 		d := newDesk(t, func(_ *desk, c *gatebook.Config) {
 			c.Events.CreateUser = gatebook.Detached(func(_ context.Context, e *gatebook.CreateUserEvent) error {
-				pause(time.Minute / 4)
 				note("detached " + e.Type)
+				pause(time.Minute / 4)
 				return nil
 			})
-			c.Events.SignIn = func(context.Context, *gatebook.SignInEvent) error { note("awaited signIn"); return nil }
+			c.Events.SignIn = func(context.Context, *gatebook.SignInEvent) error {
+				pause(time.Second)
+				note("awaited signIn")
+				return nil
+			}
 		})
 		v := d.visitor()
 		begun := time.Now()
 		v.signIn()
-		note("response")
-		if took := time.Since(begun); took != 0 {
+		if took := time.Since(begun); took != time.Second {
 			t.Errorf("the request waited %v", took)
 		}
 		mustClose(t, d.auth)
-		if took := time.Since(begun); took != time.Minute/4 {
+		if took := time.Since(begun); took != time.Second+time.Minute/4 {
 			t.Errorf("Close returned after %v, want when the handler had ended", took)
 		}
-		if diff := cmp.Diff([]string{"awaited signIn", "response", "detached createUser"}, order); diff != "" {
+		if diff := cmp.Diff([]string{"awaited signIn", "detached createUser"}, order); diff != "" {
 			t.Errorf("order (-want +got):\n%s", diff)
 		}
 		if got := len(of(d.entries(), record.TypeHandlerSlow)); got != 0 {
@@ -692,7 +700,7 @@ func TestDetachedInAPlainTest(t *testing.T) {
 		return want
 	})
 	e := &gatebook.CreateUserEvent{User: &gatebook.User{}}
-	if err := fn(context.Background(), e); err != want || e.User.Name != "called" {
+	if err := fn(context.Background(), e); !errors.Is(err, want) || e.User.Name != "called" {
 		t.Errorf("Detached with a plain context = %v, want the handler's own error, at once", err)
 	}
 }
@@ -710,8 +718,38 @@ func TestDetachedBesideAStream(t *testing.T) {
 	})
 }
 
+// What is told late is what was, not what the application made of it meanwhile.
+func TestLateEventIsACopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told string
+		hang := gatebook.Events{Session: func(ctx context.Context, _ *gatebook.SessionEvent) error { <-ctx.Done(); return nil }}
+		d := newDesk(t, func(_ *desk, c *gatebook.Config) {
+			c.Session.Strategy = gatebook.StrategyJWT
+			c.Events = gatebook.JoinEvents(hang, hang, gatebook.Events{Session: func(_ context.Context, e *gatebook.SessionEvent) error {
+				told = e.Token.String("email") + " " + e.Result.String("more")
+				return nil
+			}})
+		})
+		v := d.visitor()
+		v.signIn()
+		v.send(d.auth.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s, err := d.auth.Session(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Token.Set("email", "spoilt")
+			s.Data.Set("more", "spoilt")
+		})), v.request("GET", "/", nil))
+		mustClose(t, d.auth)
+		if told != "ada@example.com " {
+			t.Errorf("the late handler saw %q", told)
+		}
+	})
+}
+
 func TestConcurrentSignIns(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		const n = 60
 		var mu sync.Mutex
 		var signIns, slow int

@@ -242,10 +242,7 @@ func assurance(i AuthInfo) *record.Assurance {
 	if len(i.AMR) == 0 && i.ACR == "" && i.AuthTime.IsZero() {
 		return nil
 	}
-	s := &record.Assurance{ACR: i.ACR}
-	for _, v := range i.AMR[:min(len(i.AMR), 16)] {
-		s.AMR = append(s.AMR, v)
-	}
+	s := &record.Assurance{AMR: i.AMR[:min(len(i.AMR), 16)], ACR: i.ACR}
 	if !i.AuthTime.IsZero() {
 		s.AuthTime = new(i.AuthTime.UTC())
 	}

@@ -14,10 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/gatebook/gatebook/internal/claims"
 	"github.com/gatebook/gatebook/internal/cookie"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/uuid"
 )
 
 // ErrNoSession says that nobody is signed in: there is no session, or it has
@@ -413,7 +414,7 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 				a.endCookies(v)
 			}
 			if err != nil {
-				a.log.Error("jwt callback failed", "error.type", errorType(err))
+				a.log.Error("jwt callback failed", "error_type", errorType(err))
 			}
 			return nil, ErrNoSession
 		}
@@ -461,7 +462,7 @@ func (a *Auth) callSession(ctx context.Context, p *SessionParams, s *Session) (e
 			err = panicError(v)
 		}
 		if err != nil {
-			a.log.Error("session callback failed", "error.type", errorType(err))
+			a.log.Error("session callback failed", "error_type", errorType(err))
 		}
 	}()
 	out, err := a.cfg.Callbacks.Session(ctx, p)

@@ -13,10 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/internal/jwe"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 // Tokens of Auth.js with the secret "secret" and the salt
@@ -120,6 +121,7 @@ func TestVerify(t *testing.T) {
 // application begins to answer.
 func TestMiddleware(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			var order []string
 			d := newDesk(t, func(d *desk, c *gatebook.Config) {
@@ -183,6 +185,7 @@ func TestMiddleware(t *testing.T) {
 // Outside the middleware nothing is renewed and nothing told.
 func TestSessionOutsideTheMiddleware(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		d := newDesk(t, func(_ *desk, c *gatebook.Config) {
 			c.Session.Strategy = strategy
 			c.Session.UpdateAge = -1
@@ -236,6 +239,7 @@ func TestSessionOutsideTheMiddleware(t *testing.T) {
 // the cookie counts, inside the middleware and outside.
 func TestBearer(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		d := newDesk(t, with2(strategy))
 		ada, grace := d.visitor(), d.visitor()
 		ada.signIn()
@@ -405,6 +409,7 @@ func TestCookieMatrix(t *testing.T) {
 		}, jwtKeeps: true, rowKeeps: true, jwtShown: `"more":1}`, rowShown: `"more":1}`, jwtEvent: true, rowEvent: true},
 	}
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		for _, tt := range tests {
 			for _, where := range []string{"route", "update", "middleware"} {
 				t.Run(tt.name+" "+where, func(t *testing.T) {
@@ -495,6 +500,7 @@ func TestCookieMatrix(t *testing.T) {
 // every renewal and a sign-in of the same person.
 func TestSessionIDStays(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		d := newDesk(t, func(_ *desk, c *gatebook.Config) {
 			c.Session.Strategy = strategy
 			c.Callbacks.JWT = func(_ context.Context, p *gatebook.JWTParams) (*gatebook.Claims, error) {
@@ -539,6 +545,7 @@ func TestSessionIDStays(t *testing.T) {
 
 func TestExpiredSessions(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		now := noon
 		d := newDesk(t, func(_ *desk, c *gatebook.Config) {
 			c.Session.Strategy = strategy
@@ -593,6 +600,7 @@ func TestExpiredSessions(t *testing.T) {
 
 func TestUnknownTokens(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		for _, token := range []string{"unknown", "..", strings.Repeat("x", 5000), "'drop--table--sessions"} {
 			d := newDesk(t, with2(strategy))
 			v := d.visitor()
@@ -759,6 +767,7 @@ func TestRequireUnderStripPrefix(t *testing.T) {
 // proxy names only.
 func TestUntrustedHost(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		d := newDesk(t, func(_ *desk, c *gatebook.Config) {
 			c.Session.Strategy = strategy
 			c.URL = ""
@@ -778,7 +787,7 @@ func TestUntrustedHost(t *testing.T) {
 					r.Header.Set("Authorization", "Bearer "+token)
 				}
 				r.Host = "evil.example"
-				var h http.Handler = d.auth.Require(nothing)
+				h := d.auth.Require(nothing)
 				if inside {
 					h = d.auth.Middleware(h)
 				}

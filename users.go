@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatebook/gatebook/record"
 	"github.com/google/uuid"
+
+	"github.com/gatebook/gatebook/record"
 )
 
 // ErrNotRevocable says that sessions cannot be ended from here: they are tokens

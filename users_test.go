@@ -12,10 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 // writes are the application's own, with what each tells of.
@@ -141,6 +142,7 @@ func TestOwnWrites(t *testing.T) {
 // address and browser in their own block.
 func TestActorOfOwnWrites(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		for _, tt := range writes {
 			if tt.name == "RevokeSessions" && strategy == gatebook.StrategyJWT {
 				continue
