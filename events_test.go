@@ -692,7 +692,25 @@ func TestInTx(t *testing.T) {
 			t.Errorf("what the InTx handler did to its copy: %+v", u)
 		}
 
+		order = nil
+		ada := d.heard.all()[0].Meta().Subject
+		v.link("ada@example.com")
+		v.post("/auth/signout", nil)
+		if err := d.auth.DeleteUser(context.Background(), ada); err != nil {
+			t.Fatal(err)
+		}
+		want = []string{"in UpdateUser", "after updateUser", "in SignIn", "after signIn"}
+		if strategy == gatebook.StrategyDatabase {
+			want = []string{"in UpdateUser", "in SignIn", "after updateUser", "after signIn"}
+		}
+		want = append(want, "in SignOut", "after signOut", "in DeleteUser", "after deleteUser")
+		if diff := cmp.Diff(want, order); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+
 		// An error undoes the act; the visitor gets an error page.
+		d.idp.prove("2", "grace@example.com", true)
+		v.signIn()
 		for _, how := range []string{"", " panic"} {
 			fail = "in SignIn" + how
 			before := len(of(d.entries(), record.TypeSignIn))
@@ -709,9 +727,13 @@ func TestInTx(t *testing.T) {
 				t.Errorf("%s: signIn is recorded", fail)
 			}
 			fail = "in SignOut" + how
+			outs := len(of(d.entries(), record.TypeSignOut))
 			v.post("/auth/signout", nil)
 			if v.signedIn() {
 				t.Errorf("%s: the cookies are still there", fail)
+			}
+			if n := len(of(d.entries(), record.TypeSignOut)); n != outs {
+				t.Errorf("%s: signOut is recorded", fail)
 			}
 			fail = ""
 			v.signIn()
