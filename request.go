@@ -30,7 +30,7 @@ type visit struct {
 	route  string
 	act    string
 	info   RequestInfo
-	set    []cookie.Cookie // to be sent, in order
+	set    []cookie.Cookie  // to be sent, in order
 	room   [1]cookie.Cookie // most answers set one
 
 	// What the cookies of the session hold and which they are, once asked.
