@@ -152,9 +152,17 @@ func TestConfigIsCopied(t *testing.T) {
 	secrets, providers := cfg.Secrets, cfg.Providers
 	v := d.visitor()
 	v.signIn()
+	foreign := seal(t, sessionCookie, `{"sub":"1"}`)
+	before, err := d.auth.Verify(context.Background(), foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
 	secrets[0] = "another secret of at least 32 characters"
 	slices.Reverse(providers)
 	providers[0] = nil
+	if after, err := d.auth.Verify(context.Background(), foreign); err != nil || after.ID != before.ID {
+		t.Errorf("a foreign session has the sid %v, %v, and had %s", after, err, before.ID)
+	}
 	if got := v.get("/auth/session").Body.String(); !strings.Contains(got, "ada@example.com") {
 		t.Errorf("session = %s", got)
 	}

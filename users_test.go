@@ -447,6 +447,37 @@ func TestOwnWritesRunAgain(t *testing.T) {
 	}
 }
 
+// A write is not undone half way because the visitor hung up.
+func TestOwnWriteOutlivesTheRequest(t *testing.T) {
+	d := newDesk(t, nil)
+	ctx, hangUp := context.WithCancel(context.Background())
+	d.store.fault(func(op string, _ *gatebook.Act) error {
+		if op == "Commit" {
+			hangUp()
+		}
+		return nil
+	}, nil)
+	if _, err := d.auth.CreateUser(ctx, gatebook.User{ID: "u-1"}); err != nil || !slices.Equal(d.heard.types(), []string{"createUser"}) {
+		t.Errorf("CreateUser = %v, heard %v", err, d.heard.types())
+	}
+}
+
+// In no InTx handler's context can sessions be revoked either.
+func TestRevokeInsideInTx(t *testing.T) {
+	d := newDesk(t, func(d *desk, c *gatebook.Config) {
+		c.InTx.CreateUser = func(ctx context.Context, _ *sql.Tx, _ *gatebook.CreateUserEvent) error {
+			_, err := d.auth.RevokeSessions(ctx, "u-1")
+			if err == nil || !strings.Contains(err.Error(), "inside an InTx handler") {
+				t.Errorf("RevokeSessions = %v", err)
+			}
+			return nil
+		}
+	})
+	if _, err := d.auth.CreateUser(context.Background(), gatebook.User{ID: "u-1"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // One request may write from several goroutines.
 func TestConcurrentOwnWrites(t *testing.T) {
 	d := newDesk(t, nil)
