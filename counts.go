@@ -51,6 +51,18 @@ type use struct {
 	first, last         int64 // milliseconds since 1970
 }
 
+// newUse copies what it keeps into one piece of memory.
+func newUse(s *Session, now time.Time) *use {
+	all := s.ID + s.User.ID + s.User.Name + s.User.Email
+	cut := func(n int) string {
+		part := all[:n]
+		all = all[n:]
+		return part
+	}
+	return &use{session: cut(len(s.ID)), userID: cut(len(s.User.ID)), name: cut(len(s.User.Name)), email: cut(len(s.User.Email)),
+		strategy: s.Strategy, first: now.UnixMilli()}
+}
+
 func newCounts(now time.Time) *counts {
 	c := &counts{seed: maphash.MakeSeed(), repeats: map[repeatKey]*repeat{}, begun: now}
 	for i := range c.shards {
@@ -68,8 +80,8 @@ func (c *counts) add(s *Session, now time.Time, refreshed bool) {
 	shard.mu.Lock()
 	u := shard.uses[s.ID]
 	if u == nil {
-		u = &use{userID: s.User.ID, name: s.User.Name, email: s.User.Email, session: s.ID, strategy: s.Strategy, first: now.UnixMilli()}
-		shard.uses[s.ID] = u
+		u = newUse(s, now)
+		shard.uses[u.session] = u
 	}
 	u.last = now.UnixMilli()
 	if refreshed {

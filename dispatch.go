@@ -114,7 +114,7 @@ type lateCall struct {
 // the request's values and not its end: what happened is told of even if the
 // visitor hung up.
 func (d *dispatcher) begin(ctx context.Context) *firing {
-	return &firing{d: d, ctx: context.WithoutCancel(ctx), left: requestBudget}
+	return &firing{d: d, ctx: ctx, left: requestBudget}
 }
 
 // fire calls the handlers for ev, one after the other.
@@ -150,7 +150,7 @@ func (f *firing) flush() {
 	f.failures = nil
 	f.mu.Unlock()
 	if len(failures) > 0 {
-		f.d.record(f.ctx, failures)
+		f.d.record(context.WithoutCancel(f.ctx), failures)
 	}
 }
 
@@ -259,7 +259,7 @@ func (f *firing) run(c handlerCall, budget time.Duration) *HandlerFailedEvent {
 		return f.failed(c, record.ReasonSaturated, nil, 0, budget)
 	}
 	ev := c.ev.copy()
-	ctx, cancel := context.WithTimeout(context.WithValue(f.ctx, callKey{}, &call{f, c.set, c.name}), budget)
+	ctx, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(f.ctx), callKey{}, &call{f, c.set, c.name}), budget)
 	type result struct {
 		err      error
 		panicked bool

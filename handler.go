@@ -350,10 +350,10 @@ func noCache(h http.Header) {
 
 func (x *exchange) json(status int, body string, private bool) {
 	h := x.w.Header()
-	h["Content-Type"] = []string{"application/json"}
 	if private {
 		noCache(h)
 	}
+	h["Content-Type"] = []string{"application/json"}
 	sendCookies(h, x.visit)
 	x.w.WriteHeader(status)
 	io.WriteString(x.w, body)

@@ -184,16 +184,15 @@ func (v *visit) cookieName(name string) string {
 	if !v.secure {
 		return name
 	}
-	return secureNames[name]
-}
-
-var secureNames = map[string]string{
-	csrfCookie:     "__Host-" + csrfCookie,
-	sessionCookie:  "__Secure-" + sessionCookie,
-	callbackCookie: "__Secure-" + callbackCookie,
-	stateCookie:    "__Secure-" + stateCookie,
-	pkceCookie:     "__Secure-" + pkceCookie,
-	nonceCookie:    "__Secure-" + nonceCookie,
+	switch name { // constants: every request asks
+	case sessionCookie:
+		return "__Secure-" + sessionCookie
+	case csrfCookie:
+		return "__Host-" + csrfCookie
+	case callbackCookie:
+		return "__Secure-" + callbackCookie
+	}
+	return "__Secure-" + name
 }
 
 // Names of the cookies, without the prefix of secure mode.

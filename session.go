@@ -515,30 +515,31 @@ func (a *Auth) sendSession(v *visit, value string, expires time.Time) {
 // tokenView is the default output of the session callback for a token: absent
 // claims stay absent and null ones null, as in Auth.js.
 func tokenView(c *Claims, expires time.Time) Claims {
-	b := make([]byte, 0, 256)
-	b = append(b, `{"user":{`...)
+	b := append(make([]byte, 0, 256), '{')
 	sep := ""
-	for _, m := range [...][2]string{{"name", "name"}, {"email", "email"}, {"image", "picture"}} {
-		if raw, ok := c.o.Get(m[1]); ok {
-			b = append(b, sep...)
-			b = append(b, '"')
-			b = append(b, m[0]...)
-			b = append(b, `":`...)
-			b = append(b, raw...)
+	for _, m := range [...][2]string{{`"name":`, "name"}, {`"email":`, "email"}, {`"image":`, "picture"}} {
+		n := len(b)
+		var ok bool
+		if b, ok = c.o.AppendMember(append(append(b, sep...), m[0]...), m[1]); ok {
 			sep = ","
+		} else {
+			b = b[:n]
 		}
 	}
-	b = append(b, `},"expires":"`...)
-	b = expires.UTC().AppendFormat(b, isoForm)
-	b = append(b, `"}`...)
-	o, err := claims.Parse(b)
-	if err != nil {
-		return Claims{}
-	}
-	return Claims{o}
+	return view(append(b, '}'), expires)
 }
 
-const isoForm = "2006-01-02T15:04:05.000Z"
+// view returns the object {"user":…,"expires":…} in which user is the JSON given;
+// the rest of its memory is used too.
+func view(user []byte, expires time.Time) Claims {
+	n := len(user)
+	b := append(user, '"')
+	// As toISOString of ECMAScript: always with three digits of a second.
+	b = expires.UTC().AppendFormat(b, time.RFC3339)
+	ms := expires.Nanosecond() / int(time.Millisecond)
+	b = append(b[:len(b)-1], '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z', '"')
+	return Claims{claims.Of(claims.Member{Name: "user", Value: b[:n:n]}, claims.Member{Name: "expires", Value: b[n:len(b):len(b)]})}
+}
 
 // tokenExpired notes that a session token had run out, once for each session.
 func (a *Auth) tokenExpired(ctx context.Context, v *visit, f *firing, s *Session) {
@@ -611,20 +612,13 @@ func (a *Auth) readRow(ctx context.Context, v *visit, f *firing, token string, f
 // rowView is the default output of the session callback for a row.
 func rowView(s *Session) Claims {
 	b := make([]byte, 0, 256)
-	b = append(b, `{"user":{"name":`...)
+	b = append(b, `{"name":`...)
 	b = appendNullable(b, s.User.Name)
 	b = append(b, `,"email":`...)
 	b = appendNullable(b, s.User.Email)
 	b = append(b, `,"image":`...)
 	b = appendNullable(b, s.User.Image)
-	b = append(b, `},"expires":"`...)
-	b = s.Expires.UTC().AppendFormat(b, isoForm)
-	b = append(b, `"}`...)
-	o, err := claims.Parse(b)
-	if err != nil {
-		return Claims{}
-	}
-	return Claims{o}
+	return view(append(b, '}'), s.Expires)
 }
 
 func appendNullable(dst []byte, s string) []byte {

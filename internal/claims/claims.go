@@ -55,6 +55,16 @@ func Parse(b []byte) (Object, error) {
 	return Object{members: members}, nil
 }
 
+// Of returns the object that has members, whose names differ and whose values
+// are compact JSON; neither is checked. It aliases the values.
+func Of(members ...Member) Object {
+	o := Object{members: make([]member, len(members))}
+	for i, m := range members {
+		o.members[i] = member{name: []byte(m.Name), value: m.Value}
+	}
+	return o
+}
+
 // Len returns the number of members.
 func (o *Object) Len() int { return len(o.members) }
 
@@ -141,6 +151,23 @@ func (o *Object) Int64(name string) (int64, bool) {
 	return int64(f), true
 }
 
+// AppendMember appends the value of the member called name as compact JSON and
+// reports whether there is one.
+func (o *Object) AppendMember(dst []byte, name string) ([]byte, bool) {
+	i := o.index(name)
+	if i < 0 {
+		return dst, false
+	}
+	return o.members[i].append(dst), true
+}
+
+func (m *member) append(dst []byte) []byte {
+	if m.loose {
+		return appendCompact(dst, m.value)
+	}
+	return append(dst, m.value...)
+}
+
 // Set gives the member called name the JSON of v, spelled as by [AppendValue]:
 // in place if there is such a member, at the end if not. On failure the Object
 // is unchanged.
@@ -207,13 +234,10 @@ func (o *Object) AppendWith(dst []byte, with ...Member) []byte {
 		dst = appendString(dst, m.name)
 		dst = append(dst, ':')
 		j := slices.IndexFunc(with, func(w Member) bool { return w.Name == string(m.name) })
-		switch {
-		case j >= 0:
+		if j >= 0 {
 			dst = append(dst, with[j].Value...)
-		case m.loose:
-			dst = appendCompact(dst, m.value)
-		default:
-			dst = append(dst, m.value...)
+		} else {
+			dst = m.append(dst)
 		}
 	}
 	for _, w := range with {

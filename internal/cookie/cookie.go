@@ -15,6 +15,32 @@ import (
 // timeFormat is the date of HTTP (RFC 9110, Section 5.6.7), for times in UTC.
 const timeFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 
+// appendTime appends t as timeFormat says. Every session that is read gets a
+// date, and reading the format takes most of time.Time.AppendFormat's time.
+func appendTime(dst []byte, t time.Time) []byte {
+	year, month, day := t.Date()
+	if year < 1000 || year > 9999 {
+		return t.AppendFormat(dst, timeFormat)
+	}
+	hour, minute, second := t.Clock()
+	two := func(n int) { dst = append(dst, byte('0'+n/10), byte('0'+n%10)) }
+	dst = append(dst, t.Weekday().String()[:3]...)
+	dst = append(dst, ", "...)
+	two(day)
+	dst = append(dst, ' ')
+	dst = append(dst, month.String()[:3]...)
+	dst = append(dst, ' ')
+	two(year / 100)
+	two(year % 100)
+	dst = append(dst, ' ')
+	two(hour)
+	dst = append(dst, ':')
+	two(minute)
+	dst = append(dst, ':')
+	two(second)
+	return append(dst, " GMT"...)
+}
+
 // Cookie is one cookie to set. Name, Domain and Path are written as they are and
 // must come from configuration that was checked, never from a request.
 type Cookie struct {
@@ -53,7 +79,7 @@ func (c *Cookie) Append(dst []byte) []byte {
 	}
 	if !c.Expires.IsZero() {
 		dst = append(dst, "; Expires="...)
-		dst = c.Expires.UTC().AppendFormat(dst, timeFormat)
+		dst = appendTime(dst, c.Expires.UTC())
 	}
 	if c.HTTPOnly {
 		dst = append(dst, "; HttpOnly"...)

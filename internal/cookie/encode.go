@@ -12,8 +12,8 @@ var ErrEscape = errors.New("cookie: invalid percent-encoding")
 
 const upperHex = "0123456789ABCDEF"
 
-// set is a set of ASCII characters.
-type set [128]bool
+// set is a set of ASCII characters, with a place for every byte.
+type set [256]bool
 
 func newSet(chars string) (s set) {
 	for _, c := range chars {
@@ -52,7 +52,7 @@ func AppendForm(dst []byte, name, value string) []byte {
 func appendEncoded(dst []byte, s string, safe *set, plus bool) []byte {
 	// Most values need no encoding at all; they are copied in one piece.
 	i := 0
-	for i < len(s) && s[i] < utf8.RuneSelf && safe[s[i]] {
+	for i < len(s) && safe[s[i]] {
 		i++
 	}
 	dst = append(dst, s[:i]...)
@@ -61,7 +61,7 @@ func appendEncoded(dst []byte, s string, safe *set, plus bool) []byte {
 	}
 	for _, c := range []byte(strings.ToValidUTF8(s, "\uFFFD")) {
 		switch {
-		case c < utf8.RuneSelf && safe[c]:
+		case safe[c]:
 			dst = append(dst, c)
 		case c == ' ' && plus:
 			dst = append(dst, '+')
