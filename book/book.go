@@ -92,7 +92,7 @@ func ParseCursor(s string) (Cursor, error) {
 	n, err := strconv.ParseInt(seq, 10, 64)
 	d, err2 := hex.DecodeString(digest)
 	c := Cursor{Seq: n}
-	if err != nil || err2 != nil || n < 0 || len(d) != len(c.Digest) {
+	if err != nil || err2 != nil || len(d) != len(c.Digest) {
 		return Cursor{}, fmt.Errorf("%w: %.40q", ErrBadCursor, s)
 	}
 	copy(c.Digest[:], d)

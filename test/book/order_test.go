@@ -1,0 +1,260 @@
+package book_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/internal/sqldb"
+	"github.com/gatebook/gatebook/test/need"
+)
+
+// Many writers, and two servers that both want to number: no gap, nothing lost,
+// and what one writer committed earlier comes earlier.
+func TestConcurrentAppends(t *testing.T) {
+	const writers, each = 16, 40
+	stores(t, func(t *testing.T, newStore func() book.Store) {
+		s := newStore()
+		books := []*book.Book{newBook(t, s), newBook(t, s)}
+		if _, ok := s.(*book.SQL); ok {
+			db, path := newDB(t)
+			books = []*book.Book{newBook(t, book.NewSQL(db)), newBook(t, book.NewSQL(openDB(t, path)))}
+		}
+		for _, b := range books {
+			run(t, b)
+		}
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := range each {
+					if err := books[w%2].Append(t.Context(),
+						entry(t, books[0], event{ID: fmt.Sprintf("%02d-%04d", w, i), User: fmt.Sprint(w)}),
+						entry(t, books[0], event{ID: fmt.Sprintf("%02d-%04d+", w, i), User: fmt.Sprint(w)})); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		drain(t, books[1])
+		log := all(t, books[0])
+		if len(log) != 2*writers*each {
+			t.Errorf("the log has %d entries, want %d", len(log), 2*writers*each)
+		}
+		last := map[string]string{}
+		for i, e := range log {
+			w := e.Header.ID[:2]
+			if e.Header.ID <= last[w] {
+				t.Errorf("%s comes after %s", e.Header.ID, last[w])
+			}
+			last[w] = e.Header.ID
+			if e.Header.ID[len(e.Header.ID)-1] == '+' && log[i-1].Header.ID+"+" != e.Header.ID {
+				t.Errorf("%s comes between two entries of one act", log[i-1].Header.ID)
+			}
+		}
+	})
+}
+
+// The epoch in the head row, not the lease, keeps two servers apart.
+func TestFence(t *testing.T) {
+	stores(t, func(t *testing.T, newStore func() book.Store) {
+		s := newStore()
+		b := newBook(t, s)
+		add(t, b, event{ID: "a"})
+		one, err := s.Acquire(t.Context(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Acquire(t.Context(), "two"); !errors.Is(err, book.ErrLeaseHeld) {
+			t.Errorf("Acquire while another holds the lease = %v, want ErrLeaseHeld", err)
+		}
+		if n, more, err := s.Number(t.Context(), one, nil); n != 1 || more || err != nil {
+			t.Errorf("Number = %d, %v, %v; want 1", n, more, err)
+		}
+		add(t, b, event{ID: "b"})
+		if err := s.Release(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+		two, err := s.Acquire(t.Context(), "two")
+		if err != nil || two <= one {
+			t.Fatalf("Acquire = %d, %v; want more than %d", two, err, one)
+		}
+		// The first wakes up and knows nothing.
+		if n, _, err := s.Number(t.Context(), one, nil); n != 0 || !errors.Is(err, book.ErrLeaseLost) {
+			t.Errorf("Number under a lost lease = %d, %v; want ErrLeaseLost", n, err)
+		}
+		if got := len(all(t, b)); got != 1 {
+			t.Errorf("Number under a lost lease made the log %d entries long", got)
+		}
+		if err := s.Release(t.Context(), one); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Acquire(t.Context(), "three"); !errors.Is(err, book.ErrLeaseHeld) {
+			t.Errorf("Acquire after the release of a lost lease = %v, want ErrLeaseHeld", err)
+		}
+		if n, _, err := s.Number(t.Context(), two, nil); n != 1 || err != nil {
+			t.Errorf("Number of the second = %d, %v", n, err)
+		}
+		all(t, b)
+	})
+}
+
+// TestStoppedHolder stops a server that numbers, has another take over, and
+// wakes the first one up again.
+func TestStoppedHolder(t *testing.T) {
+	rounds := 4
+	if need.Soak() {
+		rounds = 100
+	}
+	db, path := newDB(t)
+	b := newBook(t, book.NewSQL(db))
+	c := startProcess(t, "serve", path)
+	c.wait(t, 20)
+	stop := run(t, b)
+	ours := []string{}
+	epoch := func() (n int64) {
+		t.Helper()
+		if err := db.SQL().QueryRow("SELECT epoch FROM gatebook_book").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for round := range rounds {
+		before := epoch()
+		// A process that is stopped inside a transaction blocks the file, and
+		// no server can help that. So it is stopped outside one.
+		quick := openDB(t, path, "_pragma=busy_timeout(1)")
+		for {
+			if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			err := book.New(book.NewSQL(quick)).Append(t.Context(), entry(t, b, event{}))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, sqldb.ErrBusy) {
+				t.Fatal(err)
+			}
+			c.cmd.Process.Signal(syscall.SIGCONT)
+			c.wait(t, 1)
+		}
+		// In the first round the lease runs out by itself.
+		if round > 0 {
+			if _, err := db.SQL().Exec("UPDATE gatebook_book SET lease_until = 0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		id := fmt.Sprintf("ours-%d", round)
+		add(t, b, event{ID: id})
+		ours = append(ours, id)
+		drain(t, b)
+		if d := time.Since(began); d > 10*time.Second {
+			t.Errorf("another server took over after %v", d)
+		}
+		if now := epoch(); now == before && round == 0 {
+			t.Errorf("the epoch is still %d after the holder was stopped", now)
+		}
+		c.cmd.Process.Signal(syscall.SIGCONT)
+		for i := range 20 {
+			id := fmt.Sprintf("ours-%d-%d", round, i)
+			add(t, b, event{ID: id})
+			ours = append(ours, id)
+		}
+		c.wait(t, 20)
+		// So that the next round finds the other one numbering.
+		stop()
+		c.wait(t, 20)
+		stop = run(t, b)
+	}
+	c.end()
+	drain(t, b)
+	ids := map[string]bool{}
+	for _, e := range all(t, b) {
+		ids[e.Header.ID] = true
+	}
+	for _, id := range slices.Concat(ours, c.lines()) {
+		if !ids[id] {
+			t.Errorf("entry %s was acknowledged and is not in the log", id)
+		}
+	}
+}
+
+// recordedAt does not go back with the database's clock.
+func TestDatabaseClockSetBack(t *testing.T) {
+	db, _ := newDB(t)
+	b := newBook(t, book.NewSQL(db))
+	add(t, b, event{})
+	drain(t, b)
+	ahead := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	for _, stmt := range []string{
+		"UPDATE gatebook_log SET recorded_at = ?",
+		"UPDATE gatebook_book SET recorded_at = ?1, lease_until = ?1, holder = 'a server before the clock was set back'",
+	} {
+		if _, err := db.SQL().Exec(stmt, ahead.UnixMilli()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(t, b, event{}, event{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := book.New(book.NewSQL(db)).Drain(ctx); err != nil {
+		t.Errorf("Drain under a lease from the future: %v", err)
+	}
+	log := all(t, b)
+	if len(log) != 3 || !log[2].RecordedAt.Equal(ahead) {
+		t.Errorf("recordedAt = %v, want %v as before the clock was set back", log[len(log)-1].RecordedAt, ahead)
+	}
+}
+
+// TestBacklog numbers a long outbox while others write: they wait for one short
+// batch at a time, not for all of it.
+func TestBacklog(t *testing.T) {
+	backlog := 20_000
+	for _, where := range []string{"same process", "other process"} {
+		t.Run(where, func(t *testing.T) {
+			db, path := newDB(t)
+			b := newBook(t, book.NewSQL(db))
+			batch := make([]event, 500)
+			for range backlog / len(batch) {
+				add(t, b, batch...)
+			}
+			writer := b
+			if where == "other process" {
+				writer = newBook(t, book.NewSQL(openDB(t, path))) // shares no queue
+				add(t, writer, event{})
+			}
+			began := time.Now()
+			run(t, b)
+			var waits []time.Duration
+			heads := map[int64]bool{}
+			for head(t, b).Seq < int64(backlog) {
+				e := entry(t, b, event{})
+				at := time.Now()
+				if err := writer.Append(t.Context(), e); err != nil {
+					t.Fatal(err)
+				}
+				waits = append(waits, time.Since(at))
+				heads[head(t, b).Seq] = true
+			}
+			total := time.Since(began)
+			slices.Sort(waits)
+			median, longest := waits[len(waits)/2], waits[len(waits)-1]
+			t.Logf("%d entries numbered in %v; %d writes meanwhile, median %v, longest %v; %d batches seen",
+				backlog, total.Round(time.Millisecond), len(waits), median, longest, len(heads))
+			// The bounds leave room for a busy machine: 10 ms are meant.
+			if median > 50*time.Millisecond || longest > time.Second {
+				t.Errorf("a writer waits %v, at the longest %v, while %d entries are numbered", median, longest, backlog)
+			}
+			if len(heads) < 20 {
+				t.Errorf("a writer saw %d batches only", len(heads))
+			}
+		})
+	}
+}
