@@ -216,13 +216,24 @@ func (s *SQL) Acquire(ctx context.Context, holder string) (epoch int64, err erro
 		return 0, err
 	}
 	now := s.db.Dialect().Now
+	// A lease that ends later than a lease can was given before the clock was
+	// set back.
+	free := "(holder = ? OR lease_until NOT BETWEEN " + now + " AND " + now + " + ?)"
+	// Servers without the lease ask again and again, and must not take the
+	// write lock from acts to be told no.
+	var may bool
+	err = s.db.SQL().QueryRowContext(ctx, "SELECT "+free+" FROM gatebook_book WHERE one = 1",
+		holder, leaseTime.Milliseconds()).Scan(&may)
+	if err != nil {
+		return 0, s.db.Classify(err)
+	}
+	if !may {
+		return 0, ErrLeaseHeld
+	}
 	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		// A lease that ends later than a lease can was given before the clock
-		// was set back.
 		err := tx.QueryRowContext(ctx, `UPDATE gatebook_book
 			SET epoch = epoch + 1, holder = ?, lease_until = `+now+` + ?
-			WHERE one = 1 AND (holder = ? OR lease_until NOT BETWEEN `+now+` AND `+now+` + ?)
-			RETURNING epoch`,
+			WHERE one = 1 AND `+free+` RETURNING epoch`,
 			holder, leaseTime.Milliseconds(), holder, leaseTime.Milliseconds()).Scan(&epoch)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrLeaseHeld

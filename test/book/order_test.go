@@ -108,7 +108,7 @@ func TestFence(t *testing.T) {
 // TestStoppedHolder stops a server that numbers, has another take over, and
 // wakes the first one up again.
 func TestStoppedHolder(t *testing.T) {
-	rounds := 4
+	rounds := 8
 	if need.Soak() {
 		rounds = 100
 	}
@@ -129,7 +129,7 @@ func TestStoppedHolder(t *testing.T) {
 		before := epoch()
 		// A process that is stopped inside a transaction blocks the file, and
 		// no server can help that. So it is stopped outside one.
-		quick := openDB(t, path, "_pragma=busy_timeout(1)")
+		quick := openWith(t, path, "_pragma=busy_timeout(1)"+durable)
 		for {
 			if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,12 +22,16 @@ import (
 
 // settings are those that a durable commit needs. There is no _txlock, so that
 // what sqldb does itself is tested.
-const settings = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)"
+const settings = "_pragma=busy_timeout(5000)" + durable
+
+const durable = "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)"
 
 // openDB opens the database file at path with a pool of its own.
-func openDB(t testing.TB, path string, more ...string) *sqldb.DB {
+func openDB(t testing.TB, path string) *sqldb.DB { return openWith(t, path, settings) }
+
+func openWith(t testing.TB, path, settings string) *sqldb.DB {
 	t.Helper()
-	p, err := sql.Open("sqlite", "file:"+path+"?"+strings.Join(append([]string{settings}, more...), "&"))
+	p, err := sql.Open("sqlite", "file:"+path+"?"+settings)
 	if err != nil {
 		t.Fatal(err)
 	}
