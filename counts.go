@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -28,47 +29,23 @@ const (
 // counts holds the uses of sessions, by sid, and repeated failures, by network.
 type counts struct {
 	seed   maphash.Seed
-	shards [countShards]countShard
+	shards [countShards]useTable
 
 	mu      sync.Mutex
 	repeats map[repeatKey]*repeat
 	begun   time.Time // when the server did
 }
 
-type countShard struct {
-	mu   sync.Mutex
-	uses map[string]*use
-}
-
-// use is what is counted of one session in one window. A server may have very
-// many, so it keeps no more than is recorded.
-type use struct {
-	userID, name, email string
-	session             string
-	strategy            string
-	count               int64
-	refreshed           int64
-	first, last         int64 // milliseconds since 1970
-}
-
-// newUse copies what it keeps into one piece of memory.
-func newUse(s *Session, now time.Time) *use {
-	all := s.ID + s.User.ID + s.User.Name + s.User.Email
-	cut := func(n int) string {
-		part := all[:n]
-		all = all[n:]
-		return part
-	}
-	return &use{session: cut(len(s.ID)), userID: cut(len(s.User.ID)), name: cut(len(s.User.Name)), email: cut(len(s.User.Email)),
-		strategy: s.Strategy, first: now.UnixMilli()}
-}
-
 func newCounts(now time.Time) *counts {
 	c := &counts{seed: maphash.MakeSeed(), repeats: map[repeatKey]*repeat{}, begun: now}
 	for i := range c.shards {
-		c.shards[i].uses = map[string]*use{}
+		c.shards[i].seed = c.seed
 	}
 	return c
+}
+
+func (c *counts) shard(sid string) *useTable {
+	return &c.shards[maphash.String(c.seed, sid)%countShards]
 }
 
 // add counts one use of s, or, when refreshed, that its expiry was moved.
@@ -76,42 +53,28 @@ func (c *counts) add(s *Session, now time.Time, refreshed bool) {
 	if s.ID == "" {
 		return
 	}
-	shard := &c.shards[maphash.String(c.seed, s.ID)%countShards]
-	shard.mu.Lock()
-	u := shard.uses[s.ID]
-	if u == nil {
-		u = newUse(s, now)
-		shard.uses[u.session] = u
-	}
-	u.last = now.UnixMilli()
+	u := use{session: s.ID, userID: s.User.ID, name: s.User.Name, email: s.User.Email, strategy: s.Strategy, first: now, last: now}
 	if refreshed {
-		u.refreshed++
+		u.refreshed = 1
 	} else {
-		u.count++
+		u.count = 1
 	}
-	shard.mu.Unlock()
+	c.shard(s.ID).add(&u, math.MaxInt32)
 }
 
 // take removes and returns the uses whose window is over, or all.
 func (c *counts) take(now time.Time, all bool) []*use {
 	n := 0
 	for i := range c.shards {
-		c.shards[i].mu.Lock()
-		n += len(c.shards[i].uses)
-		c.shards[i].mu.Unlock()
+		n += c.shards[i].len()
 	}
-	all = all || n > maxUses
+	until := now.Add(-countWindow).UnixMilli()
+	if all || n > maxUses {
+		until = math.MaxInt64
+	}
 	var out []*use
 	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		for sid, u := range s.uses {
-			if all || now.Sub(time.UnixMilli(u.first)) >= countWindow {
-				delete(s.uses, sid)
-				out = append(out, u)
-			}
-		}
-		s.mu.Unlock()
+		out = append(out, c.shards[i].take(until)...)
 	}
 	return out
 }
@@ -119,20 +82,7 @@ func (c *counts) take(now time.Time, all bool) []*use {
 // putBack counts u again, which could not be recorded. When there is no room it
 // is dropped and putBack reports false.
 func (c *counts) putBack(u *use) bool {
-	s := &c.shards[maphash.String(c.seed, u.session)%countShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.uses[u.session]
-	switch {
-	case now == nil && len(s.uses) > 2*maxUses/countShards:
-		return false
-	case now != nil:
-		u.count += now.count
-		u.refreshed += now.refreshed
-		u.last = now.last
-	}
-	s.uses[u.session] = u
-	return true
+	return c.shard(u.session).add(u, 2*maxUses/countShards)
 }
 
 // sessionUse is the event under which counts are recorded.
@@ -287,7 +237,6 @@ func (b *countsBatch) addUse(u *use, now time.Time) {
 		key, b.err = a.subjectKey(b.ctx, u.userID)
 	}
 	r := &recorder{a: a, id: newID(), now: now, source: record.SourceGatebook, actor: Actor{Type: record.ActorUser, ID: u.userID}}
-	first, last := time.UnixMilli(u.first).UTC(), time.UnixMilli(u.last).UTC()
 	var events []told
 	for _, c := range [...]struct {
 		typ   string
@@ -297,10 +246,10 @@ func (b *countsBatch) addUse(u *use, now time.Time) {
 			continue
 		}
 		e := &sessionUse{Envelope: r.envelope(c.typ), user: User{ID: u.userID, Email: u.email, Name: u.name}, payload: record.SessionUse{
-			Session: u.session, Strategy: u.strategy, Count: c.count, First: first, Last: last,
+			Session: u.session, Strategy: u.strategy, Count: c.count, First: u.first, Last: u.last,
 			// A server that was killed before this one began may have lost
 			// what it had counted of the same session.
-			AtLeast: first.Sub(a.counts.begun) < countWindow,
+			AtLeast: u.first.Sub(a.counts.begun) < countWindow,
 		}}
 		e.Subject, e.Session = u.userID, u.session
 		events = append(events, told{ev: e, keys: keys{subject: key, actor: key}})
