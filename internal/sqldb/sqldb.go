@@ -140,7 +140,10 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	if err := d.dialect.check(ctx, conn); err != nil {
 		return d.failed(ctx, "check connection", err)
 	}
-	tx, err := conn.BeginTx(ctx, nil)
+	// Without the context's end: a driver that looks at it while it commits could
+	// not tell whether it did. The statements have it, and so has the line before
+	// the commit.
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return d.failed(ctx, "begin", err)
 	}
@@ -156,8 +159,11 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	if err := fn(context.WithValue(ctx, txKey{d}, true), tx); err != nil {
 		return d.failed(ctx, "", err)
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err := tx.Commit(); err != nil {
-		return d.commitFailed(ctx, err)
+		return d.commitFailed(err)
 	}
 	committed = true
 	return nil
@@ -186,7 +192,8 @@ func (d *DB) rollback(conn *sql.Conn, tx *sql.Tx) {
 	if err == nil {
 		return
 	}
-	// After a failed COMMIT, and after a context has ended, tx counts as done.
+	// After a failed COMMIT tx counts as done; after a full disk and an interrupted
+	// statement SQLite may have rolled back by itself.
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
@@ -203,12 +210,7 @@ func (d *DB) failed(ctx context.Context, step string, err error) error {
 	return fmt.Errorf("%s: %w", step, err)
 }
 
-func (d *DB) commitFailed(ctx context.Context, err error) error {
-	ended := ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, sql.ErrTxDone))
-	if ended {
-		// database/sql either commits or rolls back, and here it did the latter.
-		return fmt.Errorf("commit: %w", context.Cause(ctx))
-	}
+func (d *DB) commitFailed(err error) error {
 	// A class means that the database refused and said why. Everything else, a
 	// lost connection or a failed sync, leaves it open: after a failed sync the
 	// commit may be found again when the log is recovered.
