@@ -204,7 +204,7 @@ func ParseBlocks(b []byte) ([]Block, error) {
 	var out []Block
 	for len(b) > 0 {
 		n := int(b[0])
-		if len(out) == MaxBlocks || len(b) < 1+n+16+4 {
+		if n == 0 || len(out) == MaxBlocks || len(b) < 1+n+len(Key{})+4 {
 			return nil, fmt.Errorf("%w: packed blocks", ErrInvalid)
 		}
 		blk := Block{Class: string(b[1 : 1+n])}
@@ -237,7 +237,7 @@ func ParseTerms(b []byte) ([]Term, error) {
 	var out []Term
 	for len(b) > 0 {
 		n := int(b[0])
-		if len(out) == MaxTerms || len(b) < 1+n+sha256.Size {
+		if n == 0 || len(out) == MaxTerms || len(b) < 1+n+sha256.Size {
 			return nil, fmt.Errorf("%w: packed terms", ErrInvalid)
 		}
 		t := Term{Kind: string(b[1 : 1+n])}

@@ -108,7 +108,7 @@ func known(t testing.TB) (record.Header, []record.Block, []record.Term) {
 	key := count(0, 32)
 	terms := []record.Term{
 		record.NewTerm(key, record.TermUser, "8f14e45f-ceea-4671-9d62-1c3b0a7f5e21"),
-		record.NewTerm(key, record.TermEmail, "ada@example.com"),
+		record.NewTerm(key, record.TermEmail, "Ada@Example.com"),
 		record.NewTerm(key, record.TermIP, "192.0.2.7"),
 		record.NewTerm(key, record.TermSession, "Zx3kq1N0d0mVb2Jw"),
 		record.NewTerm(key, record.TermAccount, "github\x00583231"),

@@ -3,6 +3,7 @@ package record
 import (
 	"slices"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // scanner reads canonical JSON (RFC 8785). Its input is valid UTF-8. After the
@@ -77,7 +78,19 @@ func (s *scanner) object(member func(name string)) {
 // ascends reports whether a comes before b in the order of RFC 8785, Section
 // 3.2.3: by UTF-16 code units.
 func ascends(a, b string) bool {
+	if ascii(a) && ascii(b) {
+		return a < b
+	}
 	return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b))) < 0
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *scanner) array(element func()) {
@@ -135,9 +148,21 @@ func (s *scanner) escape() byte {
 	case '"', '\\':
 		s.i++
 		return c
-	case 'b', 't', 'n', 'f', 'r':
+	case 'b':
 		s.i++
-		return map[byte]byte{'b': '\b', 't': '\t', 'n': '\n', 'f': '\f', 'r': '\r'}[c]
+		return '\b'
+	case 't':
+		s.i++
+		return '\t'
+	case 'n':
+		s.i++
+		return '\n'
+	case 'f':
+		s.i++
+		return '\f'
+	case 'r':
+		s.i++
+		return '\r'
 	case 'u':
 		for v := byte(0); v < 0x20 && len(s.b)-s.i >= 5; v++ {
 			var buf [8]byte
