@@ -140,10 +140,14 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	if err := d.dialect.check(ctx, conn); err != nil {
 		return d.failed(ctx, "check connection", err)
 	}
-	// Without the context's end: a driver that looks at it while it commits could
-	// not tell whether it did. The statements have it, and so has the line before
-	// the commit.
-	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
+	// The context ends the wait for the lock in BEGIN, but not the transaction: a
+	// driver that looks at it while it commits could not tell whether it did. The
+	// statements have it, and so has the line before the commit.
+	txCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, cancel)
+	tx, err := conn.BeginTx(txCtx, nil)
+	stop()
 	if err != nil {
 		return d.failed(ctx, "begin", err)
 	}
@@ -200,7 +204,7 @@ func (d *DB) rollback(conn *sql.Conn, tx *sql.Tx) {
 // failed adds the step and the class to err. What the driver says when it was
 // interrupted is less useful than why.
 func (d *DB) failed(ctx context.Context, step string, err error) error {
-	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, sql.ErrTxDone)) {
+	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Canceled) || errors.Is(err, sql.ErrTxDone)) {
 		err = context.Cause(ctx)
 	}
 	err = d.Classify(err)
