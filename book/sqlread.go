@@ -136,7 +136,7 @@ func (q *selectQuery) build(sel Selection) (string, []any) {
 	if sel.Reverse {
 		direction = " DESC"
 	}
-	q.add("SELECT l.seq, l.recorded_at, l.header, b.class, b.subject, b.bytes FROM (")
+	q.add("SELECT page.seq, page.recorded_at, page.header, b.class, b.subject, b.bytes FROM (")
 	switch {
 	case len(sel.Terms) > 0:
 		q.byTerm(sel)
@@ -147,16 +147,16 @@ func (q *selectQuery) build(sel Selection) (string, []any) {
 			if i > 0 {
 				q.add(" UNION ALL ")
 			}
-			q.byLog(sel, " AND l.type = ?", t)
+			q.byLog(sel, "gatebook_log_type", "l.type = ? AND ", t)
 		}
 	case sel.Outcome != "" && sel.Outcome != record.Success:
 		// Its index has only what failed: the second condition says so.
-		q.byLog(sel, " AND l.outcome <> 'success'")
+		q.byLog(sel, "gatebook_log_outcome", "l.outcome <> 'success' AND ")
 	default:
-		q.byLog(sel, "")
+		q.byLog(sel, "", "")
 	}
 	q.add(" ORDER BY seq"+direction+" LIMIT ?", sel.Limit)
-	q.add(") AS l LEFT JOIN gatebook_blocks AS b ON b.seq = l.seq ORDER BY l.seq" + direction + ", b.position")
+	q.add(") AS page LEFT JOIN gatebook_blocks AS b ON b.seq = page.seq ORDER BY page.seq" + direction + ", b.position")
 	return q.text.String(), q.args
 }
 
@@ -165,7 +165,7 @@ func (q *selectQuery) build(sel Selection) (string, []any) {
 func (q *selectQuery) byTerm(sel Selection) {
 	first := sel.Terms[0]
 	q.add("SELECT s.seq AS seq, l.recorded_at, l.header FROM gatebook_search AS s CROSS JOIN gatebook_log AS l ON l.seq = s.seq"+
-		" WHERE s.kind = ? AND s.token = ?", first.Kind, first.Token[:])
+		" WHERE s.kind = ? AND s.token = ? AND ", first.Kind, first.Token[:])
 	q.bound("s.seq")
 	for _, t := range sel.Terms[1:] {
 		q.add(" AND EXISTS (SELECT 1 FROM gatebook_search AS o WHERE o.kind = ? AND o.token = ? AND o.seq = s.seq)", t.Kind, t.Token[:])
@@ -179,14 +179,20 @@ func (q *selectQuery) byTerm(sel Selection) {
 	q.rest(sel)
 }
 
-func (q *selectQuery) byLog(sel Selection, condition string, args ...any) {
-	q.add("SELECT l.seq AS seq, l.recorded_at, l.header FROM gatebook_log AS l WHERE 1"+condition, args...)
+// byLog goes along an index, named because SQLite takes a range of seq for more
+// selective than a type, or along seq.
+func (q *selectQuery) byLog(sel Selection, index, condition string, args ...any) {
+	q.add("SELECT l.seq AS seq, l.recorded_at, l.header FROM gatebook_log AS l")
+	if index != "" {
+		q.add(" INDEXED BY " + index)
+	}
+	q.add(" WHERE "+condition, args...)
 	q.bound("l.seq")
 	q.rest(sel)
 }
 
 func (q *selectQuery) bound(column string) {
-	q.add(" AND "+column+" > ?", q.after)
+	q.add(column+" > ?", q.after)
 	if q.before > 0 {
 		q.add(" AND "+column+" < ?", q.before)
 	}

@@ -27,7 +27,7 @@ type faulty struct {
 
 	mu     sync.Mutex
 	commit func(commit func() error) error // nil for none
-	query  func(text string)
+	query  func(text string, args []driver.NamedValue)
 }
 
 func (f *faulty) Connect(context.Context) (driver.Conn, error) {
@@ -68,7 +68,7 @@ func (c *faultyConn) QueryContext(ctx context.Context, text string, args []drive
 	fn := c.f.query
 	c.f.mu.Unlock()
 	if fn != nil {
-		fn(text)
+		fn(text, args)
 	}
 	return c.sqliteConn.QueryContext(ctx, text, args)
 }
@@ -165,8 +165,8 @@ func TestReadUntilWhileNumbering(t *testing.T) {
 		}
 	})
 	f.mu.Lock()
-	f.query = func(text string) {
-		if strings.HasPrefix(text, "SELECT l.seq") {
+	f.query = func(text string, _ []driver.NamedValue) {
+		if strings.HasPrefix(text, "SELECT page.seq") {
 			f.mu.Lock()
 			f.query = nil
 			f.mu.Unlock()
