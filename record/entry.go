@@ -8,7 +8,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"strings"
+	"sync"
 )
 
 // Classes of blocks. A class is kept and forgotten as a whole.
@@ -115,14 +117,27 @@ type Term struct {
 // it, cut and mended, and of an address its lower case. So a long value is found
 // by its whole, and the terms of a block can be made again from it.
 func NewTerm(key []byte, kind, value string) Term {
-	value = termValue(kind, value)
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(kind))
-	mac.Write([]byte{0})
-	mac.Write([]byte(value))
-	t := Term{Kind: kind}
-	mac.Sum(t.Token[:0])
+	m, _ := macs.Get().(*mac)
+	if m == nil || !bytes.Equal(m.key, key) {
+		m = &mac{key: bytes.Clone(key), hash: hmac.New(sha256.New, key)}
+	}
+	m.hash.Reset()
+	m.text = append(append(append(m.text[:0], kind...), 0), termValue(kind, value)...)
+	m.hash.Write(m.text)
+	m.text = m.hash.Sum(m.text[:0])
+	t := Term{Kind: kind, Token: [sha256.Size]byte(m.text)}
+	macs.Put(m)
 	return t
+}
+
+// macs keeps keyed hashes: an act computes five terms, all under one key, and
+// most of the work is the key's.
+var macs sync.Pool // of *mac
+
+type mac struct {
+	key  []byte
+	hash hash.Hash
+	text []byte
 }
 
 func termValue(kind, value string) string {

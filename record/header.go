@@ -156,7 +156,7 @@ func (h *Header) Append(dst []byte) []byte {
 	if h.ActorType != "" || !h.Actor.IsZero() {
 		dst = name(dst, "actor")
 		dst = append(dst, '{')
-		dst = member(dst, "key", h.Actor.String())
+		dst = keyMember(dst, "key", h.Actor)
 		dst = member(dst, "type", h.ActorType)
 		dst = append(dst, '}')
 	}
@@ -176,8 +176,9 @@ func (h *Header) Append(dst []byte) []byte {
 			}
 			dst = append(dst, '{')
 			dst = member(dst, "class", b.Class)
-			dst = member(dst, "digest", b.Digest.String())
-			dst = member(dst, "subject", b.Subject.String())
+			dst = append(name(dst, "digest"), '"')
+			dst = append(base64.RawURLEncoding.AppendEncode(dst, b.Digest[:]), '"')
+			dst = keyMember(dst, "subject", b.Subject)
 			dst = append(dst, '}')
 		}
 		dst = append(dst, ']')
@@ -191,7 +192,7 @@ func (h *Header) Append(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(h.Position), 10)
 	dst = member(dst, "reason", h.Reason)
 	dst = member(dst, "source", h.Source)
-	dst = member(dst, "subject", h.Subject.String())
+	dst = keyMember(dst, "subject", h.Subject)
 	dst = member(dst, "tenant", h.Tenant)
 	dst = name(dst, "time")
 	dst = append(dst, '"')
@@ -219,6 +220,14 @@ func member(dst []byte, n, v string) []byte {
 		return dst
 	}
 	return appendString(name(dst, n), v)
+}
+
+func keyMember(dst []byte, n string, k Key) []byte {
+	if k.IsZero() {
+		return dst
+	}
+	dst = append(name(dst, n), '"')
+	return append(base64.RawURLEncoding.AppendEncode(dst, k[:]), '"')
 }
 
 // appendString writes s as RFC 8785, Section 3.2.2.2 asks: the two-character
