@@ -145,7 +145,7 @@ func TestMigrateRefusesFiles(t *testing.T) {
 		"none":             set(),
 		"no version":       set("first.sql", first),
 		"version zero":     set("0_first.sql", first),
-		"two of a version": set("1_a.sql", first, "01_b.sql", second),
+		"two of a version": set("1_a.sql", first, "01_b.sql", "-- +goose Up\nCREATE TABLE d (x);\n"),
 		"no Up":            set("1_a.sql", "CREATE TABLE c (x);\n"),
 		"two Ups":          set("1_a.sql", "-- +goose Up\nSELECT 1;\n-- +goose Up\nSELECT 1;\n"),
 		"no end":           set("1_a.sql", "-- +goose Up\nCREATE TABLE c (x)\n"),
