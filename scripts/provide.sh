@@ -8,6 +8,7 @@
 #	GATEBOOK_TEST_CHROMIUM      the Chromium to drive
 #	GATEBOOK_TEST_NODE          a Node.js of version 20 or newer
 #	GATEBOOK_TEST_NODE_MODULES  test/node_modules, as test/package-lock.json says
+#	GATEBOOK_TEST_STRACE        strace, which shows that commits are synced in time
 #
 # A path given from outside is kept. unprovided() prints what is missing.
 # shellcheck shell=bash
@@ -59,6 +60,21 @@ provide_chromium() {
 	fi
 	GATEBOOK_TEST_CHROMIUM=$(first_command chromium chromium-browser google-chrome) ||
 		GATEBOOK_TEST_CHROMIUM="missing: Chromium: $why"
+}
+
+provide_strace() {
+	local why="not installed"
+	if [ -n "${GATEBOOK_TEST_STRACE:-}" ]; then
+		return
+	fi
+	if ! command -v strace >/dev/null; then
+		if may_apt; then
+			apt_install strace || why="apt-get install strace failed"
+		else
+			why="not installed, and this is not root on a system with apt-get"
+		fi
+	fi
+	GATEBOOK_TEST_STRACE=$(command -v strace) || GATEBOOK_TEST_STRACE="missing: strace: $why"
 }
 
 node_fits() {
@@ -131,14 +147,15 @@ provide() {
 	provide_chromium
 	provide_node
 	provide_node_modules
-	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES
+	provide_strace
+	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_STRACE
 }
 
 # unprovided prints a line for each part that is missing and fails if there is
 # one and CI=true: in CI a part that was not tested is a failure.
 unprovided() {
 	local part missing=
-	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES"; do
+	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES" "$GATEBOOK_TEST_STRACE"; do
 		case $part in
 		missing:*)
 			say "skipped what needs ${part#missing: }"

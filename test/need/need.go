@@ -30,6 +30,7 @@ const (
 	ChromiumEnv    = "GATEBOOK_TEST_CHROMIUM"
 	NodeEnv        = "GATEBOOK_TEST_NODE"
 	NodeModulesEnv = "GATEBOOK_TEST_NODE_MODULES"
+	StraceEnv      = "GATEBOOK_TEST_STRACE"
 	// SoakEnv is set by `make soak`; see Soak.
 	SoakEnv = "GATEBOOK_SOAK"
 )
@@ -84,6 +85,18 @@ func NodeModules(t testing.TB) string {
 			return "", "npm packages for the interop tests: test/node_modules is not there"
 		}
 		return dir, ""
+	})
+}
+
+// Strace returns the path of strace, or skips or fails t.
+func Strace(t testing.TB) string {
+	t.Helper()
+	return part(t, StraceEnv, func() (path, missing string) {
+		path, err := exec.LookPath("strace")
+		if err != nil {
+			return "", "strace: not on the PATH"
+		}
+		return path, ""
 	})
 }
 
