@@ -21,6 +21,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"strconv"
@@ -68,7 +69,7 @@ func (i Identity) String() string { return i.ID }
 func (i Identity) GoString() string { return i.ID }
 
 // Format keeps the key out of every verb of package fmt.
-func (i Identity) Format(f fmt.State, _ rune) { fmt.Fprint(f, i.ID) }
+func (i Identity) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, i.ID) }
 
 // LogValue keeps the key out of logs.
 func (i Identity) LogValue() slog.Value { return slog.StringValue(i.ID) }

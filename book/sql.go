@@ -287,7 +287,6 @@ func (s *SQL) number(ctx context.Context, tx *sql.Tx, epoch int64, foreign []rec
 	if err != nil {
 		return 0, false, err
 	}
-	defer a.close()
 
 	var last int64
 	more = true
@@ -372,6 +371,7 @@ type appender struct {
 	log, block, search *sql.Stmt
 }
 
+// newAppender prepares the statements. They are closed with the transaction.
 func newAppender(ctx context.Context, tx *sql.Tx, seq, recordedAt int64) (*appender, error) {
 	a := &appender{seq: seq, recordedAt: recordedAt}
 	for _, p := range []struct {
@@ -383,21 +383,13 @@ func newAppender(ctx context.Context, tx *sql.Tx, seq, recordedAt int64) (*appen
 		{&a.block, `INSERT INTO gatebook_blocks (seq, position, class, subject, bytes) VALUES (?, ?, ?, ?, ?)`},
 		{&a.search, `INSERT INTO gatebook_search (kind, token, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`},
 	} {
-		var err error
-		if *p.stmt, err = tx.PrepareContext(ctx, p.query); err != nil {
-			a.close()
+		stmt, err := tx.PrepareContext(ctx, p.query) //nolint:sqlclosecheck // database/sql closes it with tx
+		if err != nil {
 			return nil, fmt.Errorf("prepare: %w", err)
 		}
+		*p.stmt = stmt
 	}
 	return a, nil
-}
-
-func (a *appender) close() {
-	for _, stmt := range []*sql.Stmt{a.log, a.block, a.search} {
-		if stmt != nil {
-			stmt.Close()
-		}
-	}
 }
 
 func (a *appender) append(ctx context.Context, e record.Entry) error {

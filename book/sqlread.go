@@ -44,29 +44,7 @@ func (s *SQL) exactTypes(ctx context.Context, sel Selection) ([]string, error) {
 	for _, t := range sel.Types {
 		if !strings.HasSuffix(t, ".") {
 			exact[t] = true
-			continue
-		}
-		end := t[:len(t)-1] + "/" // the byte after the dot
-		rows, err := s.db.SQL().QueryContext(ctx, `WITH RECURSIVE t(type) AS (
-				SELECT (SELECT MIN(type) FROM gatebook_log WHERE type >= ? AND type < ?)
-				UNION ALL
-				SELECT (SELECT MIN(type) FROM gatebook_log WHERE type > t.type AND type < ?) FROM t WHERE t.type IS NOT NULL
-			) SELECT type FROM t WHERE type IS NOT NULL`, t, end, end)
-		if err != nil {
-			return nil, s.db.Classify(err)
-		}
-		for rows.Next() {
-			var found string
-			if err = rows.Scan(&found); err != nil {
-				break
-			}
-			exact[found] = true
-		}
-		rows.Close()
-		if err == nil {
-			err = rows.Err()
-		}
-		if err != nil {
+		} else if err := s.addTypes(ctx, exact, t); err != nil {
 			return nil, s.db.Classify(err)
 		}
 	}
@@ -75,6 +53,28 @@ func (s *SQL) exactTypes(ctx context.Context, sel Selection) ([]string, error) {
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// addTypes adds the types of the log that begin with prefix, which ends in a dot.
+func (s *SQL) addTypes(ctx context.Context, types map[string]bool, prefix string) error {
+	end := prefix[:len(prefix)-1] + "/" // the byte after the dot
+	rows, err := s.db.SQL().QueryContext(ctx, `WITH RECURSIVE t(type) AS (
+			SELECT (SELECT MIN(type) FROM gatebook_log WHERE type >= ? AND type < ?)
+			UNION ALL
+			SELECT (SELECT MIN(type) FROM gatebook_log WHERE type > t.type AND type < ?) FROM t WHERE t.type IS NOT NULL
+		) SELECT type FROM t WHERE type IS NOT NULL`, prefix, end, end)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t string
+		if err := rows.Scan(&t); err != nil {
+			return err
+		}
+		types[t] = true
+	}
+	return rows.Err()
 }
 
 // bounds returns the exclusive bounds of seq, 0 for none, with times turned into

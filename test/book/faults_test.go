@@ -271,10 +271,8 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	// sqldb or the driver's BEGIN that waits.
 	immediate := newBook(t, book.NewSQL(openWith(t, path, settings+"&_txlock=immediate")))
 	for _, w := range []*book.Book{b, immediate} {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
 		began := time.Now()
-		if err := w.Append(ctx, entry(t, b, event{})); !errors.Is(err, context.DeadlineExceeded) {
+		if err := appendWithin(t, w, 50*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Append = %v, want DeadlineExceeded", err)
 		}
 		if d := time.Since(began); d > 3*time.Second {
@@ -290,6 +288,13 @@ func TestLockedByAnotherProcess(t *testing.T) {
 		break
 	}
 	works(t, q, 0)
+}
+
+func appendWithin(t testing.TB, b *book.Book, d time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	return b.Append(ctx, entry(t, b, event{}))
 }
 
 // A server that is told that another holds the lease does not wait for the

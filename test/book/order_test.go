@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/internal/sqldb"
+	"github.com/gatebook/gatebook/record"
 	"github.com/gatebook/gatebook/test/need"
 )
 
@@ -19,90 +20,94 @@ import (
 // and what one writer committed earlier comes earlier.
 func TestConcurrentAppends(t *testing.T) {
 	const writers, each = 16, 40
-	stores(t, func(t *testing.T, newStore func() book.Store) {
-		s := newStore()
-		books := []*book.Book{newBook(t, s), newBook(t, s)}
-		if _, ok := s.(*book.SQL); ok {
-			db, path := newDB(t)
-			books = []*book.Book{newBook(t, book.NewSQL(db)), newBook(t, book.NewSQL(openDB(t, path)))}
-		}
-		for _, b := range books {
-			run(t, b)
-		}
-		var wg sync.WaitGroup
-		for w := range writers {
-			wg.Go(func() {
-				for i := range each {
-					if err := books[w%2].Append(t.Context(),
-						entry(t, books[0], event{ID: fmt.Sprintf("%02d-%04d", w, i), User: fmt.Sprint(w)}),
-						entry(t, books[0], event{ID: fmt.Sprintf("%02d-%04d+", w, i), User: fmt.Sprint(w)})); err != nil {
-						t.Error(err)
+	for name, newStore := range stores {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			books := []*book.Book{newBook(t, s), newBook(t, s)}
+			if _, ok := s.(*book.SQL); ok {
+				db, path := newDB(t)
+				books = []*book.Book{newBook(t, book.NewSQL(db)), newBook(t, book.NewSQL(openDB(t, path)))}
+			}
+			for _, b := range books {
+				run(t, b)
+			}
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					for i := range each {
+						if err := books[w%2].Append(t.Context(),
+							entry(t, books[0], event{ID: fmt.Sprintf("%02d-%04d", w, i), User: fmt.Sprint(w)}),
+							entry(t, books[0], event{ID: fmt.Sprintf("%02d-%04d+", w, i), User: fmt.Sprint(w)})); err != nil {
+							t.Error(err)
+						}
 					}
+				})
+			}
+			wg.Wait()
+			drain(t, books[1])
+			log := all(t, books[0])
+			if len(log) != 2*writers*each {
+				t.Errorf("the log has %d entries, want %d", len(log), 2*writers*each)
+			}
+			last := map[string]string{}
+			for i, e := range log {
+				w := e.Header.ID[:2]
+				if e.Header.ID <= last[w] {
+					t.Errorf("%s comes after %s", e.Header.ID, last[w])
 				}
-			})
-		}
-		wg.Wait()
-		drain(t, books[1])
-		log := all(t, books[0])
-		if len(log) != 2*writers*each {
-			t.Errorf("the log has %d entries, want %d", len(log), 2*writers*each)
-		}
-		last := map[string]string{}
-		for i, e := range log {
-			w := e.Header.ID[:2]
-			if e.Header.ID <= last[w] {
-				t.Errorf("%s comes after %s", e.Header.ID, last[w])
+				last[w] = e.Header.ID
+				if e.Header.ID[len(e.Header.ID)-1] == '+' && log[i-1].Header.ID+"+" != e.Header.ID {
+					t.Errorf("%s comes between two entries of one act", log[i-1].Header.ID)
+				}
 			}
-			last[w] = e.Header.ID
-			if e.Header.ID[len(e.Header.ID)-1] == '+' && log[i-1].Header.ID+"+" != e.Header.ID {
-				t.Errorf("%s comes between two entries of one act", log[i-1].Header.ID)
-			}
-		}
-	})
+		})
+	}
 }
 
 // The epoch in the head row, not the lease, keeps two servers apart.
 func TestFence(t *testing.T) {
-	stores(t, func(t *testing.T, newStore func() book.Store) {
-		s := newStore()
-		b := newBook(t, s)
-		add(t, b, event{ID: "a"})
-		one, err := s.Acquire(t.Context(), "one")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Acquire(t.Context(), "two"); !errors.Is(err, book.ErrLeaseHeld) {
-			t.Errorf("Acquire while another holds the lease = %v, want ErrLeaseHeld", err)
-		}
-		if n, more, err := s.Number(t.Context(), one, nil); n != 1 || more || err != nil {
-			t.Errorf("Number = %d, %v, %v; want 1", n, more, err)
-		}
-		add(t, b, event{ID: "b"})
-		if err := s.Release(t.Context(), one); err != nil {
-			t.Fatal(err)
-		}
-		two, err := s.Acquire(t.Context(), "two")
-		if err != nil || two <= one {
-			t.Fatalf("Acquire = %d, %v; want more than %d", two, err, one)
-		}
-		// The first wakes up and knows nothing.
-		if n, _, err := s.Number(t.Context(), one, nil); n != 0 || !errors.Is(err, book.ErrLeaseLost) {
-			t.Errorf("Number under a lost lease = %d, %v; want ErrLeaseLost", n, err)
-		}
-		if got := len(all(t, b)); got != 1 {
-			t.Errorf("Number under a lost lease made the log %d entries long", got)
-		}
-		if err := s.Release(t.Context(), one); err != nil {
-			t.Error(err)
-		}
-		if _, err := s.Acquire(t.Context(), "three"); !errors.Is(err, book.ErrLeaseHeld) {
-			t.Errorf("Acquire after the release of a lost lease = %v, want ErrLeaseHeld", err)
-		}
-		if n, _, err := s.Number(t.Context(), two, nil); n != 1 || err != nil {
-			t.Errorf("Number of the second = %d, %v", n, err)
-		}
-		all(t, b)
-	})
+	for name, newStore := range stores {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			b := newBook(t, s)
+			add(t, b, event{ID: "a"})
+			one, err := s.Acquire(t.Context(), "one")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Acquire(t.Context(), "two"); !errors.Is(err, book.ErrLeaseHeld) {
+				t.Errorf("Acquire while another holds the lease = %v, want ErrLeaseHeld", err)
+			}
+			if n, more, err := s.Number(t.Context(), one, nil); n != 1 || more || err != nil {
+				t.Errorf("Number = %d, %v, %v; want 1", n, more, err)
+			}
+			add(t, b, event{ID: "b"})
+			if err := s.Release(t.Context(), one); err != nil {
+				t.Fatal(err)
+			}
+			two, err := s.Acquire(t.Context(), "two")
+			if err != nil || two <= one {
+				t.Fatalf("Acquire = %d, %v; want more than %d", two, err, one)
+			}
+			// The first wakes up and knows nothing.
+			if n, _, err := s.Number(t.Context(), one, nil); n != 0 || !errors.Is(err, book.ErrLeaseLost) {
+				t.Errorf("Number under a lost lease = %d, %v; want ErrLeaseLost", n, err)
+			}
+			if got := len(all(t, b)); got != 1 {
+				t.Errorf("Number under a lost lease made the log %d entries long", got)
+			}
+			if err := s.Release(t.Context(), one); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Acquire(t.Context(), "three"); !errors.Is(err, book.ErrLeaseHeld) {
+				t.Errorf("Acquire after the release of a lost lease = %v, want ErrLeaseHeld", err)
+			}
+			if n, _, err := s.Number(t.Context(), two, nil); n != 1 || err != nil {
+				t.Errorf("Number of the second = %d, %v", n, err)
+			}
+			all(t, b)
+		})
+	}
 }
 
 // TestStoppedHolder stops a server that numbers, has another take over, and
@@ -213,6 +218,48 @@ func TestDatabaseClockSetBack(t *testing.T) {
 	}
 }
 
+// A batch of entries that take long ends after its time, not after its count.
+func TestBatchEndsInTime(t *testing.T) {
+	db, _ := newDB(t)
+	s := book.NewSQL(db)
+	b := newBook(t, s)
+	large := make([]record.Entry, 500)
+	for i := range large {
+		e := entry(t, b, event{User: "u"})
+		blocks := slices.Repeat(e.Blocks[:1], record.MaxBlocks)
+		terms := make([]record.Term, record.MaxTerms)
+		for j := range terms {
+			terms[j] = record.NewTerm(nil, record.TermUser, fmt.Sprint(i, j))
+		}
+		h, err := record.ParseHeader(e.Header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if large[i], err = record.New(h, blocks, terms); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Append(t.Context(), large...); err != nil {
+		t.Fatal(err)
+	}
+	epoch, err := s.Acquire(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 12,500 rows in 10 ms are more than any machine writes.
+	n, more, err := s.Number(t.Context(), epoch, nil)
+	if n < 1 || n >= len(large) || !more || err != nil {
+		t.Errorf("Number = %d, %v, %v; want a part of %d entries, and that there are more", n, more, err, len(large))
+	}
+	if err := s.Release(t.Context(), epoch); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, b)
+	if log := all(t, b); len(log) != len(large) {
+		t.Errorf("the log has %d entries, want %d", len(log), len(large))
+	}
+}
+
 // TestBacklog numbers a long outbox while others write: they wait for one short
 // batch at a time, not for all of it.
 func TestBacklog(t *testing.T) {
@@ -252,7 +299,7 @@ func TestBacklog(t *testing.T) {
 			if median > 50*time.Millisecond || longest > time.Second {
 				t.Errorf("a writer waits %v, at the longest %v, while %d entries are numbered", median, longest, backlog)
 			}
-			if len(heads) < 20 {
+			if len(heads) < 10 {
 				t.Errorf("a writer saw %d batches only", len(heads))
 			}
 		})

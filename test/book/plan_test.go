@@ -84,6 +84,9 @@ func TestPlans(t *testing.T) {
 				bad = true
 			}
 		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
 		planned++
 		if strings.HasPrefix(text, "SELECT page") && !strings.Contains(strings.Join(plan, "\n"), index) {
 			bad = true

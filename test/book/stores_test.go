@@ -27,7 +27,10 @@ const settings = "_pragma=busy_timeout(5000)" + durable
 const durable = "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)"
 
 // openDB opens the database file at path with a pool of its own.
-func openDB(t testing.TB, path string) *sqldb.DB { return openWith(t, path, settings) }
+func openDB(t testing.TB, path string) *sqldb.DB {
+	t.Helper()
+	return openWith(t, path, settings)
+}
 
 func openWith(t testing.TB, path, settings string) *sqldb.DB {
 	t.Helper()
@@ -58,17 +61,14 @@ func newBook(t testing.TB, s book.Store) *book.Book {
 	return b
 }
 
-// stores runs test over every kind of store.
-func stores(t *testing.T, test func(t *testing.T, newStore func() book.Store)) {
-	t.Run("memory", func(t *testing.T) {
-		test(t, func() book.Store { return book.NewMemory() })
-	})
-	t.Run("sqlite", func(t *testing.T) {
-		test(t, func() book.Store {
-			db, _ := newDB(t)
-			return book.NewSQL(db)
-		})
-	})
+// stores makes an empty store of each kind.
+var stores = map[string]func(testing.TB) book.Store{
+	"memory": func(testing.TB) book.Store { return book.NewMemory() },
+	"sqlite": func(t testing.TB) book.Store {
+		t.Helper()
+		db, _ := newDB(t)
+		return book.NewSQL(db)
+	},
 }
 
 // event is what a test wants in an entry; empty members are left out.
