@@ -152,6 +152,16 @@ func TestDecision(t *testing.T) {
 			},
 			user:   func(st *stage) string { return st.ada.ID },
 			events: []string{"signIn"}, writes: []string{used}},
+		{row: "O3 the session of a user who is gone is none", method: oauth,
+			setup: func(st *stage) {
+				st.link(st.ada, "idp", "1")
+				st.signedIn(st.grace)
+				if err := st.auth.DeleteUser(context.Background(), st.grace.ID); err != nil {
+					st.t.Fatal(err)
+				}
+			},
+			user:   func(st *stage) string { return st.ada.ID },
+			events: []string{"signIn"}, writes: []string{used}},
 		{row: "O3 a session token that is none of ours", method: oauth,
 			setup: func(st *stage) {
 				st.link(st.ada, "idp", "1")
@@ -283,6 +293,9 @@ func TestDecision(t *testing.T) {
 				if ev.IsNewUser == nil || *ev.IsNewUser != tt.isNew {
 					t.Errorf("isNewUser = %v, want %v", ev.IsNewUser, tt.isNew)
 				}
+				if verified := ev.User.EmailVerified.Equal(st.clock.Now()); verified != (tt.method != oauth) {
+					t.Errorf("emailVerified = %v", ev.User.EmailVerified)
+				}
 				if tt.method != oauth && ev.Account.UserID != ev.User.ID {
 					t.Errorf("the account names the user %q, want %q", ev.Account.UserID, ev.User.ID)
 				}
@@ -307,7 +320,7 @@ func TestDecision(t *testing.T) {
 					return
 				}
 				_, err = st.auth.Verify(context.Background(), old)
-				if tt.revoked != errors.Is(err, gatebook.ErrNoSession) && st.sid != "" && !strings.Contains(tt.row, "expired") {
+				if tt.revoked != errors.Is(err, gatebook.ErrNoSession) && st.sid != "" && !strings.Contains(tt.row, "expired") && !strings.Contains(tt.row, "gone") {
 					t.Errorf("the old session: %v; revoked: %v", err, tt.revoked)
 				}
 			})

@@ -172,6 +172,7 @@ func TestClientAddress(t *testing.T) {
 		{"nonsense", "10.0.0.1:1", []string{"203.0.113.9, nonsense"}, "10.0.0.1", "connection"},
 		{"nonsense behind ours", "10.0.0.1:1", []string{"nonsense, 10.0.0.2"}, "10.0.0.2", xff},
 		{"very long", "10.0.0.1:1", []string{"203.0.113.9" + strings.Repeat(",10.0.0.2", 10_000)}, "10.0.0.2", xff},
+		{"more hops than are looked at", "10.0.0.1:1", []string{"203.0.113.9" + strings.Repeat(",10.0.0.2", 40)}, "10.0.0.2", xff},
 		{"no address", "@", []string{"203.0.113.9"}, "invalid IP", "connection"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
