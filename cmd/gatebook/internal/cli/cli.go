@@ -6,27 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/gatebook/gatebook/cmd/gatebook/internal/demo"
 )
 
-// commands are the commands and their flags.
+// commands are the commands, in the order of the help.
 type commands struct {
-	Demo demoCommand `cmd:"" help:"Start a site, an OpenID provider and a mailbox on this machine, to look at."`
-	Site siteCommand `cmd:"" name:"demo-site" hidden:"" help:"The demo's site; started by demo."`
+	Demo    demoCommand    `cmd:"" help:"Start a site, an OpenID provider and a mailbox on this machine, to look at."`
+	Init    initCommand    `cmd:"" help:"Write a gatebook.yaml to begin with."`
+	Secret  secretCommand  `cmd:"" help:"Print a fresh secret for AUTH_SECRET."`
+	Doctor  doctorCommand  `cmd:"" help:"Say what is in force and what is wrong."`
+	Migrate migrateCommand `cmd:"" help:"Make the tables of the database, or bring them up to date."`
+	Serve   serveCommand   `cmd:"" help:"Serve the sign-in routes."`
+	Events  eventsCommand  `cmd:"" help:"Show what is in the book."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+	Site    siteCommand    `cmd:"" name:"demo-site" hidden:"" help:"The demo's site; started by demo."`
 }
 
 // environment is what commands use of the process.
 type environment struct {
 	ctx    context.Context
-	stdout io.Writer
-	stderr io.Writer
+	stdout *os.File
+	stderr *os.File
 }
 
 // Main runs the command that the arguments of the process name and returns the
@@ -34,65 +39,67 @@ type environment struct {
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
 	env := &environment{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr}
+	args := os.Args[1:]
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	var c commands
 	exited := -1
-	parser, err := kong.New(&c, kong.Name("gatebook"), kong.UsageOnError(),
+	parser, err := kong.New(&c, kong.Name("gatebook"),
 		kong.Description("Authentication with a book of record."),
 		kong.Writers(env.stdout, env.stderr), kong.Exit(func(status int) { exited = status }))
 	if err != nil {
 		fmt.Fprintln(env.stderr, "gatebook:", err)
 		return 1
 	}
-	chosen, err := parser.Parse(os.Args[1:])
+	chosen, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintln(env.stderr, "gatebook:", err)
+		fmt.Fprintf(env.stderr, "gatebook: %v (gatebook --help lists the commands)\n", err)
 		return 2
 	}
-	err = chosen.Run(env)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(env.stderr, "gatebook:", err)
+	if err := chosen.Run(env); err != nil {
+		report(env.stderr, err)
 		return 1
 	}
 	return 0
 }
 
-type demoCommand struct {
-	Addr    string `default:"127.0.0.1:8080" help:"Where the site listens; port 0 for a free one."`
-	IDPAddr string `name:"idp-addr" default:"127.0.0.1:8081" help:"Where the OpenID provider listens."`
-	Dir     string `default:"gatebook-demo" help:"Folder for the database, the mails and the log."`
+// report prints an error. Joined ones are a line each.
+func report(w io.Writer, err error) {
+	if several, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok && several.Error() == err.Error() {
+		for _, e := range several.Unwrap() {
+			report(w, e)
+		}
+		return
+	}
+	fmt.Fprintln(w, "gatebook:", clean(err.Error()))
 }
 
-func (c *demoCommand) Run(env *environment) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	d, err := demo.New(demo.Config{Addr: c.Addr, ProviderAddr: c.IDPAddr, Dir: c.Dir, Site: []string{self, "demo-site"}})
-	if err != nil {
-		return err
-	}
-	return d.Run(env.ctx, func() {
-		fmt.Fprintf(env.stdout, "Gatebook demo: %s (its data is in %s; Ctrl-C ends it)\n", d.URL(), shorten(d.Dir()))
-	})
+// terminal reports whether f is a terminal, or another device of its kind.
+func terminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// shorten returns a path as it is seen from here, if that is shorter.
-func shorten(path string) string {
-	wd, err := os.Getwd()
-	if err != nil {
-		return path
+// newLogger returns the logger for a program that serves: text for people at a
+// terminal, JSON for what collects logs elsewhere.
+func newLogger(f *os.File, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if level != "" && l.UnmarshalText([]byte(level)) != nil {
+		return nil, fmt.Errorf("the log level %q is none of debug, info, warn, error", level)
 	}
-	rel, err := filepath.Rel(wd, path)
-	if err != nil || len(rel) >= len(path) {
-		return path
+	options := &slog.HandlerOptions{Level: l}
+	if format == "text" || format == "" && terminal(f) {
+		return slog.New(slog.NewTextHandler(f, options)), nil
 	}
-	return "." + string(filepath.Separator) + rel
+	return slog.New(slog.NewJSONHandler(f, options)), nil
 }
-
-type siteCommand struct{}
-
-func (siteCommand) Run(env *environment) error { return demo.RunSite(env.ctx) }

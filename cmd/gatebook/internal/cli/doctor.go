@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/server"
+)
+
+type doctorCommand struct {
+	Config  string        `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
+	Timeout time.Duration `default:"5s" help:"How long a provider or mail server may take to answer."`
+}
+
+// Help is shown below the flags.
+func (*doctorCommand) Help() string {
+	return "It changes nothing. The status is 1 when something is wrong; what is only unwise does not count."
+}
+
+var errWrong = errors.New("something is wrong: see above")
+
+// Run looks at everything and says what it found.
+func (c *doctorCommand) Run(env *environment) error {
+	d := &diagnosis{w: env.stdout}
+	c.examine(env.ctx, d)
+	if d.wrong {
+		return errWrong
+	}
+	return nil
+}
+
+// diagnosis prints findings.
+type diagnosis struct {
+	w     io.Writer
+	wrong bool
+}
+
+func (d *diagnosis) line(mark, subject, format string, args ...any) {
+	fmt.Fprintf(d.w, "%-5s  %-12s  %s\n", mark, clean(subject), clean(fmt.Sprintf(format, args...)))
+}
+
+func (d *diagnosis) ok(subject, format string, args ...any) { d.line("ok", subject, format, args...) }
+func (d *diagnosis) warn(subject, format string, args ...any) {
+	d.line("warn", subject, format, args...)
+}
+
+func (d *diagnosis) fault(subject, format string, args ...any) {
+	d.wrong = true
+	d.line("WRONG", subject, format, args...)
+}
+
+func (c *doctorCommand) examine(ctx context.Context, d *diagnosis) {
+	cfg, err := config.Load(c.Config, os.LookupEnv)
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			d.fault("config", "%s", strings.TrimSpace(line))
+		}
+		return
+	}
+	d.ok("config", "%s", c.Config)
+	if info, err := os.Stat(c.Config); err == nil && cfg.Literal && info.Mode().Perm()&0o077 != 0 {
+		d.warn("config", "it holds secrets and others can read it (%s): chmod 600 %s", info.Mode().Perm(), c.Config)
+	}
+	examineSecrets(d, cfg)
+	examineURL(d, cfg)
+	settings, err := server.Settings(cfg)
+	if err != nil {
+		d.fault("providers", "%v", err)
+	}
+	examineDatabase(ctx, d, cfg)
+	if settings != nil {
+		examineSettings(d, settings)
+		c.examineProviders(ctx, d, cfg, settings)
+	}
+	if w := sqlite.DriverWarning(); w != "" {
+		d.warn("driver", "%s", w)
+	}
+}
+
+func examineSecrets(d *diagnosis, cfg *config.Config) {
+	for i, s := range cfg.Secrets {
+		if len(s) < 32 {
+			d.fault("secret", "secret %d of %d has %d characters: use at least 32 random ones, `gatebook secret` makes them", i+1, len(cfg.Secrets), len(s))
+			continue
+		}
+		d.ok("secret", "secret %d of %d has %d characters", i+1, len(cfg.Secrets), len(s))
+	}
+}
+
+func examineURL(d *diagnosis, cfg *config.Config) {
+	if cfg.URL == "" {
+		if cfg.TrustHost {
+			d.warn("url", "not set, and trustHost is: whoever chooses the Host header chooses where magic links point")
+			return
+		}
+		d.warn("url", "not set: only requests to this machine itself are served")
+		return
+	}
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		d.fault("url", "%q is no address such as https://app.example.com", cfg.URL)
+		return
+	}
+	local := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
+	if u.Scheme == "http" && !local {
+		d.fault("url", "%s is not https: cookies and links can be read on the way", cfg.URL)
+		return
+	}
+	d.ok("url", "%s", cfg.URL)
+}
+
+// examineSettings lets the library check what is its own.
+func examineSettings(d *diagnosis, settings *gatebook.Config) {
+	s := *settings
+	pool, err := sql.Open("sqlite", "file::memory:") // nothing is asked of it
+	if err != nil {
+		d.fault("settings", "%v", err)
+		return
+	}
+	defer pool.Close()
+	s.Adapter = sqlite.New(pool)
+	if _, err := gatebook.New(s); err != nil {
+		d.fault("settings", "%v", err)
+		return
+	}
+	strategy := s.Session.Strategy
+	if strategy == "" {
+		strategy = gatebook.StrategyDatabase
+	}
+	var ids []string
+	for _, p := range s.Providers {
+		ids = append(ids, p.Info().ID)
+	}
+	d.ok("settings", "%s sessions; ways to sign in: %s", strategy, strings.Join(ids, ", "))
+}
+
+func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
+	path := cfg.Database
+	if path == "" {
+		path = server.DefaultDatabase
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		folder := filepath.Dir(path)
+		if dir, err := os.Stat(folder); err != nil || !dir.IsDir() {
+			d.fault("database", "%s: there is no folder %s", path, folder)
+			return
+		}
+		d.warn("database", "%s does not exist yet: `gatebook serve` or `gatebook migrate` makes it", path)
+		return
+	}
+	if err != nil {
+		d.fault("database", "%v", err)
+		return
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		d.warn("database", "others can read %s (%s): chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	db, err := openExisting(path)
+	if err != nil {
+		d.fault("database", "%s: %v", path, err)
+		return
+	}
+	defer db.Close()
+	var version, journal string
+	err = db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version)
+	if err == nil {
+		err = db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal)
+	}
+	if err != nil {
+		d.fault("database", "%s: %v", path, err)
+		return
+	}
+	store := sqlite.New(db)
+	if err := store.Check(ctx); err != nil {
+		d.fault("database", "%s: %v", path, err)
+		return
+	}
+	if journal != "wal" {
+		d.warn("database", "the journal mode is %s; serving changes it to wal", journal)
+	}
+	head, err := store.Book().Head(ctx)
+	if err != nil {
+		d.fault("book", "%v", err)
+		return
+	}
+	d.ok("database", "%s, SQLite %s, journal %s, tables up to date", path, version, journal)
+	n, oldest, err := store.Book().Pending(ctx)
+	switch {
+	case err != nil:
+		d.fault("book", "%v", err)
+	case n > 0 && time.Since(oldest) > 10*time.Second:
+		d.warn("book", "%d entries, and %d wait to be numbered since %s: is a server running?", head.Seq, n, oldest.UTC().Format(time.RFC3339))
+	default:
+		d.ok("book", "%d entries", head.Seq)
+	}
+}
+
+// openExisting opens a database as serving does, but makes and changes none.
+func openExisting(path string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: url.Values{
+		"mode":    {"rw"},
+		"_pragma": {"busy_timeout(2000)", "synchronous(FULL)", "foreign_keys(1)"},
+		"_txlock": {"immediate"},
+	}.Encode()}
+	return sql.Open("sqlite", dsn.String())
+}
+
+// examineProviders asks each provider for what a sign-in asks first, and looks
+// whether the mail servers answer.
+func (c *doctorCommand) examineProviders(ctx context.Context, d *diagnosis, cfg *config.Config, settings *gatebook.Config) {
+	for i, p := range settings.Providers {
+		id := p.Info().ID
+		ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+		switch p := p.(type) {
+		case gatebook.RedirectProvider:
+			to, err := p.Begin(ctx, &gatebook.Begin{RedirectURI: "https://doctor.invalid/callback", State: "doctor"})
+			if err != nil {
+				d.fault(id, "%s", explain(err))
+				break
+			}
+			at := to.URL
+			if u, err := url.Parse(to.URL); err == nil {
+				at = u.Scheme + "://" + u.Host + u.Path
+			}
+			d.ok(id, "sign-ins begin at %s", at)
+		case gatebook.EmailProvider:
+			c.examineMail(ctx, d, id, cfg.Providers[i].SMTP)
+		}
+		cancel()
+	}
+}
+
+// explain tells an error with its cause, which a provider's own text leaves to
+// the reader.
+func explain(err error) string {
+	text := err.Error()
+	if pe, ok := errors.AsType[*gatebook.ProviderError](err); ok && pe.Err != nil {
+		text += ": " + pe.Err.Error()
+	}
+	return text
+}
+
+func (c *doctorCommand) examineMail(ctx context.Context, d *diagnosis, id, smtp string) {
+	u, err := url.Parse(smtp)
+	if err != nil {
+		return // the provider was made, so the library can read it
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"smtp": "587", "smtps": "465"}[u.Scheme]
+	}
+	at := net.JoinHostPort(u.Hostname(), port)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", at)
+	if err != nil {
+		d.fault(id, "the mail server does not answer: %v", err)
+		return
+	}
+	conn.Close()
+	d.ok(id, "the mail server %s answers", at)
+}

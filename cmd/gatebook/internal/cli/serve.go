@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"errors"
+	"os"
+
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/server"
+)
+
+const defaultConfig = "gatebook.yaml"
+
+type serveCommand struct {
+	Config   string `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
+	Listen   string `env:"GATEBOOK_LISTEN" help:"Address to listen on, above the file's."`
+	Database string `name:"db" env:"GATEBOOK_DATABASE" help:"SQLite file, above the file's."`
+	URL      string `help:"Address of the site as visitors know it, above the file's and AUTH_URL."`
+	LogLevel string `help:"debug, info, warn or error, above the file's."`
+}
+
+// Run serves until it is interrupted.
+func (c *serveCommand) Run(env *environment) error {
+	cfg, err := config.Load(c.Config, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	for _, o := range []struct{ flag, field *string }{
+		{&c.Listen, &cfg.Listen}, {&c.Database, &cfg.Database}, {&c.URL, &cfg.URL}, {&c.LogLevel, &cfg.Log.Level},
+	} {
+		if *o.flag != "" {
+			*o.field = *o.flag
+		}
+	}
+	log, err := newLogger(env.stderr, cfg.Log.Level, cfg.Log.Format)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(cfg, log)
+	if err != nil {
+		return err
+	}
+	return s.Run(env.ctx)
+}
+
+// store is how commands that only need the database are told where it is.
+type store struct {
+	DB     string `name:"db" env:"GATEBOOK_DATABASE" placeholder:"FILE" help:"SQLite file. Without it, that of the configuration."`
+	Config string `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
+}
+
+// path returns the database's path. Of the configuration only that is looked
+// at, so that a variable which is missing here does no harm.
+func (s *store) path() (string, error) {
+	if s.DB != "" {
+		return s.DB, nil
+	}
+	path, err := config.Database(s.Config)
+	if errors.Is(err, os.ErrNotExist) && s.Config == defaultConfig {
+		return "", errors.New("which database? Name it with --db, or the configuration with --config")
+	}
+	if path == "" {
+		path = server.DefaultDatabase
+	}
+	return path, err
+}

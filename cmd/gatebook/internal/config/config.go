@@ -1,0 +1,263 @@
+// Package config reads gatebook.yaml: strictly, so that a slip of the hand is
+// an error that names its line, and with the environment above it.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatebook/gatebook/provider/catalog"
+	"github.com/gatebook/gatebook/provider/oauth"
+)
+
+// Config is what gatebook.yaml says. Names and meaning are those of
+// gatebook.Config where that has the same thing.
+type Config struct {
+	URL            string         `yaml:"url"`
+	Listen         string         `yaml:"listen"`
+	BasePath       string         `yaml:"basePath"`
+	Database       string         `yaml:"database"`
+	Secrets        []string       `yaml:"secrets"`
+	TrustHost      bool           `yaml:"trustHost"`
+	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
+	Session        Session        `yaml:"session"`
+	Providers      []Provider     `yaml:"providers"`
+	Pages          Pages          `yaml:"pages"`
+	Theme          Theme          `yaml:"theme"`
+	Log            Log            `yaml:"log"`
+
+	// Path is the file this came from, and Literal tells that it holds secrets
+	// themselves instead of the names of variables.
+	Path    string `yaml:"-"`
+	Literal bool   `yaml:"-"`
+}
+
+// Session is gatebook.SessionConfig.
+type Session struct {
+	Strategy    string        `yaml:"strategy"`
+	MaxAge      time.Duration `yaml:"maxAge"`
+	UpdateAge   time.Duration `yaml:"updateAge"`
+	TokenMaxAge time.Duration `yaml:"tokenMaxAge"`
+}
+
+// Provider is a way to sign in: one of the catalog, whose id says all but the
+// client, or one of a type.
+type Provider struct {
+	ID         string `yaml:"id"`
+	Type       string `yaml:"type"` // oidc, oauth, email; empty for the catalog's
+	Name       string `yaml:"name"`
+	BrandColor string `yaml:"brandColor"`
+
+	Issuer              string   `yaml:"issuer"`
+	ClientID            string   `yaml:"clientId"`
+	ClientSecret        string   `yaml:"clientSecret" secret:"yes"`
+	ClientAuth          string   `yaml:"clientAuth"`
+	Scopes              []string `yaml:"scopes"`
+	AuthorizationURL    string   `yaml:"authorizationUrl"`
+	TokenURL            string   `yaml:"tokenUrl"`
+	UserinfoURL         string   `yaml:"userinfoUrl"`
+	LinkByVerifiedEmail bool     `yaml:"linkByVerifiedEmail"`
+
+	From   string        `yaml:"from"`
+	SMTP   string        `yaml:"smtp" secret:"yes"`
+	MaxAge time.Duration `yaml:"maxAge"`
+
+	// Line is where it stands in the file.
+	Line int `yaml:"-"`
+}
+
+// Pages is gatebook.Pages.
+type Pages struct {
+	SignIn        string `yaml:"signIn"`
+	SignOut       string `yaml:"signOut"`
+	Error         string `yaml:"error"`
+	VerifyRequest string `yaml:"verifyRequest"`
+	NewUser       string `yaml:"newUser"`
+}
+
+// Theme is gatebook.Theme.
+type Theme struct {
+	ColorScheme string `yaml:"colorScheme"`
+	BrandColor  string `yaml:"brandColor"`
+	ButtonText  string `yaml:"buttonText"`
+	Logo        string `yaml:"logo"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error; info when empty
+	Format string `yaml:"format"` // text, json; by the output when empty
+}
+
+// Lookup finds an environment variable, as os.LookupEnv does.
+type Lookup func(name string) (value string, ok bool)
+
+// Load reads the file at path with the variables of env, and puts what env
+// says above it: AUTH_SECRET and its numbered ones, AUTH_URL, AUTH_TRUST_HOST,
+// and AUTH_<ID>_ID, _SECRET and _ISSUER of each provider. Its errors name the
+// file and, where it can be told, the line and the key; they are all that is
+// wrong, joined.
+func Load(path string, env Lookup) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist: `gatebook init` writes one", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	c, err := parse(filepath.Base(path), data, env)
+	if err != nil {
+		return nil, err
+	}
+	c.Path = path
+	return c, nil
+}
+
+func parse(name string, data []byte, env Lookup) (*Config, error) {
+	c := &Config{}
+	d := &decoder{name: name, env: env, literal: &c.Literal}
+	d.document(data, c)
+	if len(d.errs) > 0 {
+		return nil, errors.Join(d.errs...)
+	}
+	c.override(env)
+	c.check(d)
+	if len(d.errs) > 0 {
+		return nil, errors.Join(d.errs...)
+	}
+	return c, nil
+}
+
+// override puts the environment above the file.
+func (c *Config) override(env Lookup) {
+	set := func(field *string, name string) {
+		if v, ok := env(name); ok && v != "" {
+			*field = v
+		}
+	}
+	var secrets []string
+	for _, name := range []string{"AUTH_SECRET_3", "AUTH_SECRET_2", "AUTH_SECRET_1", "AUTH_SECRET"} {
+		if v, ok := env(name); ok && v != "" {
+			secrets = append(secrets, v)
+		}
+	}
+	if secrets != nil {
+		c.Secrets = secrets
+	}
+	set(&c.URL, "AUTH_URL")
+	if v, ok := env("AUTH_TRUST_HOST"); ok && v != "" {
+		c.TrustHost = v != "false" && v != "0"
+	}
+	for i := range c.Providers {
+		p := &c.Providers[i]
+		if p.Type == "email" || p.ID == "" {
+			continue
+		}
+		set(&p.ClientID, oauth.EnvName(p.ID, "ID"))
+		set(&p.ClientSecret, oauth.EnvName(p.ID, "SECRET"))
+		set(&p.Issuer, oauth.EnvName(p.ID, "ISSUER"))
+	}
+}
+
+// check finds what single values cannot show. The library checks the rest.
+func (c *Config) check(d *decoder) {
+	oneOf(d, "session.strategy", c.Session.Strategy, "database", "jwt")
+	oneOf(d, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf(d, "log.format", c.Log.Format, "text", "json")
+	if len(c.Secrets) == 0 {
+		d.fail(0, "secrets", "is missing: set AUTH_SECRET; `gatebook secret` makes one")
+	}
+	if len(c.Providers) == 0 {
+		d.fail(0, "providers", "is missing: name at least one way to sign in")
+	}
+	for i := range c.Providers {
+		c.Providers[i].check(d, fmt.Sprintf("providers[%d]", i))
+	}
+}
+
+func oneOf(d *decoder, key, value string, allowed ...string) {
+	if value != "" && !slices.Contains(allowed, value) {
+		d.fail(0, key, "%q is none of %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+func (p *Provider) check(d *decoder, key string) {
+	need := func(name, value string) {
+		if value == "" {
+			d.fail(p.Line, key+"."+name, "is missing")
+		}
+	}
+	refuse := func(name string, given bool) {
+		if given {
+			d.fail(p.Line, key+"."+name, "does not belong to a provider of type %s", p.kind())
+		}
+	}
+	mail := p.Type == "email"
+	refuse("from", !mail && p.From != "")
+	refuse("smtp", !mail && p.SMTP != "")
+	refuse("maxAge", !mail && p.MaxAge != 0)
+	refuse("issuer", mail && p.Issuer != "")
+	refuse("clientId", mail && p.ClientID != "")
+	refuse("clientSecret", mail && p.ClientSecret != "")
+	refuse("scopes", mail && p.Scopes != nil)
+	switch p.Type {
+	case "":
+		need("id", p.ID)
+		if p.ID != "" && !slices.Contains(catalog.IDs(), p.ID) {
+			hint := "it has " + strings.Join(catalog.IDs(), ", ") + "; any other provider needs a type: oidc, oauth or email"
+			if near := nearest(p.ID, catalog.IDs()); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			d.fail(p.Line, key+".id", "the catalog has no %q: %s", p.ID, hint)
+		}
+		refuse("name", p.Name != "")
+		refuse("brandColor", p.BrandColor != "")
+		refuse("clientAuth", p.ClientAuth != "")
+		refuse("authorizationUrl", p.AuthorizationURL != "")
+		refuse("tokenUrl", p.TokenURL != "")
+		refuse("userinfoUrl", p.UserinfoURL != "")
+	case "oidc":
+		need("id", p.ID)
+		need("issuer", p.Issuer)
+		need("clientId", p.ClientID)
+	case "oauth":
+		need("id", p.ID)
+		need("clientId", p.ClientID)
+		need("authorizationUrl", p.AuthorizationURL)
+		need("tokenUrl", p.TokenURL)
+		need("userinfoUrl", p.UserinfoURL)
+	case "email":
+		need("from", p.From)
+		need("smtp", p.SMTP)
+	case "credentials":
+		d.fail(p.Line, key+".type", "passwords are checked by the application: use the Go package, not this command")
+	default:
+		d.fail(p.Line, key+".type", "%q is none of oidc, oauth, email", p.Type)
+	}
+}
+
+func (p *Provider) kind() string {
+	if p.Type == "" {
+		return "catalog"
+	}
+	return p.Type
+}
+
+// Database returns the database that the file at path names, or "". It looks at
+// nothing else in it.
+func Database(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read the configuration: %w", err)
+	}
+	c := &Config{}
+	d := &decoder{name: filepath.Base(path), env: os.LookupEnv, literal: &c.Literal, only: "database"}
+	d.document(data, c)
+	return c.Database, errors.Join(d.errs...)
+}
