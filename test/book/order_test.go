@@ -281,7 +281,8 @@ func TestBacklog(t *testing.T) {
 			run(t, b)
 			var waits []time.Duration
 			heads := map[int64]bool{}
-			for head(t, b).Seq < int64(backlog) {
+			// Forty batches show it; all of them take a minute with -race.
+			for head(t, b).Seq < int64(backlog) && len(heads) < 40 {
 				e := entry(t, b, event{})
 				at := time.Now()
 				if err := writer.Append(t.Context(), e); err != nil {
@@ -293,10 +294,12 @@ func TestBacklog(t *testing.T) {
 			total := time.Since(began)
 			slices.Sort(waits)
 			median, longest := waits[len(waits)/2], waits[len(waits)-1]
-			t.Logf("%d entries numbered in %v; %d writes meanwhile, median %v, longest %v; %d batches seen",
-				backlog, total.Round(time.Millisecond), len(waits), median, longest, len(heads))
-			// The bounds leave room for a busy machine: 10 ms are meant.
-			if median > 50*time.Millisecond || longest > time.Second {
+			t.Logf("%d of %d entries numbered in %v; %d writes meanwhile, median %v, longest %v; %d batches seen",
+				head(t, b).Seq, backlog, total.Round(time.Millisecond), len(waits), median, longest, len(heads))
+			// The bounds leave room for a busy machine: 10 ms are meant. Another
+			// process polls for the lock, up to 100 ms apart, and has no place in
+			// a queue: how long it waits at worst is luck.
+			if median > 50*time.Millisecond || longest > time.Second && writer == b {
 				t.Errorf("a writer waits %v, at the longest %v, while %d entries are numbered", median, longest, backlog)
 			}
 			if len(heads) < 10 {
