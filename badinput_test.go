@@ -16,9 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 // refusal is what a refused attempt must come to.

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/credentials"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 type authorizer = func(context.Context, map[string]string, *http.Request) (*gatebook.User, error)

@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 // stage is a site with two people and a browser, in which one of the people may

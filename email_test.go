@@ -14,10 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/email"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/go-cmp/cmp"
 )
 
 // dump is every byte of an answer.

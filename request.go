@@ -6,9 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/gatebook/gatebook/internal/cookie"
 	"github.com/gatebook/gatebook/internal/redirect"
-	"github.com/google/uuid"
 )
 
 // newID returns a UUID version 7: unique, and in the order of time within a
@@ -28,7 +29,6 @@ type visit struct {
 	jar    cookie.Jar
 	now    time.Time
 	route  string
-	act    string
 	info   RequestInfo
 	set    []cookie.Cookie  // to be sent, in order
 	room   [1]cookie.Cookie // most answers set one

@@ -7,9 +7,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/gatebook/gatebook/internal/claims"
 	"github.com/gatebook/gatebook/internal/cookie"
-	"github.com/google/uuid"
 )
 
 const (

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/gatebook/gatebook/internal/cookie"
 	"github.com/gatebook/gatebook/internal/csrf"
 	"github.com/gatebook/gatebook/record"
-	"github.com/google/uuid"
 )
 
 // startSignIn answers POST signin: off to the provider, or a magic link.
@@ -845,7 +846,7 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 	var c Claims
 	for _, m := range [...][2]string{{"name", user.Name}, {"email", user.Email}, {"picture", user.Image}} {
 		if m[1] == "" {
-			c.o.SetRaw(m[0], []byte("null"))
+			_ = c.o.SetRaw(m[0], []byte("null")) // null is JSON
 		} else {
 			c.o.SetString(m[0], m[1])
 		}
@@ -917,7 +918,7 @@ func (x *exchange) endSession(ctx context.Context, token string) error {
 		c, err := a.openToken(token, x.now, x.cookieName(sessionCookie))
 		if err != nil {
 			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
-			return nil
+			return nil //nolint:nilerr // nothing is there to end, and that is told of
 		}
 		s := a.fromToken(c)
 		key, err := a.subjectKey(ctx, s.User.ID)

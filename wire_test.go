@@ -16,8 +16,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gatebook/gatebook"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatebook/gatebook"
 )
 
 // logLines is a slog.Handler that keeps every line as one string.
@@ -891,7 +892,6 @@ func TestFormPost(t *testing.T) {
 		}
 	}
 	to := b.back("post", a)
-	path, query, _ := strings.Cut(to, "?")
 	// A browser brings only the cookies for cross-site requests, so no CSRF token.
 	delete(b.cookies, "authjs.csrf-token")
 	delete(b.cookies, "authjs.callback-url")
@@ -899,7 +899,7 @@ func TestFormPost(t *testing.T) {
 		t.Errorf("the query of a GET counts: to %q", a.Header.Get("Location"))
 	}
 	to = b.back("post", b.begin("post"))
-	path, query, _ = strings.Cut(to, "?")
+	path, query, _ := strings.Cut(to, "?")
 	a = b.do(request{method: "POST", path: path, body: query, header: []string{formType}})
 	if a.StatusCode != 302 || a.Header.Get("Location") != s.server.URL {
 		t.Fatalf("POST = %d to %q\n%v", a.StatusCode, a.Header.Get("Location"), s.lines.all())
