@@ -111,7 +111,7 @@ func Load(path string, env Lookup) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	c, err := parse(filepath.Base(path), data, env)
+	c, err := Parse(filepath.Base(path), data, env)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,8 @@ func Load(path string, env Lookup) (*Config, error) {
 	return c, nil
 }
 
-func parse(name string, data []byte, env Lookup) (*Config, error) {
+// Parse is [Load] of a file called name that holds data.
+func Parse(name string, data []byte, env Lookup) (*Config, error) {
 	c := &Config{}
 	d := &decoder{name: name, env: env, literal: &c.Literal}
 	d.document(data, c)

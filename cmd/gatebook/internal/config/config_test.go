@@ -1,0 +1,207 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
+)
+
+// env is an environment.
+type env map[string]string
+
+func (e env) lookup(name string) (string, bool) { v, ok := e[name]; return v, ok }
+
+func load(t testing.TB, text string, e env) (*config.Config, error) {
+	t.Helper()
+	return config.Parse("gatebook.yaml", []byte(text), e.lookup)
+}
+
+const whole = `
+url: https://app.example.com
+listen: 127.0.0.1:3000
+basePath: /login
+database: book.db
+secrets: ["${NEW}", "the-old-one"]
+trustHost: false
+trustedProxies: [10.0.0.0/8, 192.0.2.7]
+session: {strategy: jwt, maxAge: 30d, updateAge: 90m, tokenMaxAge: 1h}
+providers:
+  - id: github
+    clientId: 12345678
+    clientSecret: ${GITHUB}
+  - id: acme
+    type: oidc
+    name: Acme $${not a variable}
+    issuer: https://id.acme.example
+    clientId: a
+    scopes: [openid, email]
+  - type: email
+    from: Acme <login@acme.example>
+    smtp: ${SMTP}
+    maxAge: 10m
+pages: {signIn: /in}
+theme: {colorScheme: dark}
+log: {level: warn, format: text}
+`
+
+func TestLoad(t *testing.T) {
+	c, err := load(t, whole, env{"NEW": "the-new-one", "GITHUB": "a: b # not YAML", "SMTP": "smtp://localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := []struct {
+		name      string
+		got, want any
+	}{
+		{"url", c.URL, "https://app.example.com"},
+		{"secrets[0]", c.Secrets[0], "the-new-one"},
+		{"secrets[1]", c.Secrets[1], "the-old-one"},
+		{"Literal", c.Literal, true},
+		{"trustedProxies[0]", c.TrustedProxies[0].String(), "10.0.0.0/8"},
+		{"trustedProxies[1]", c.TrustedProxies[1].String(), "192.0.2.7/32"},
+		{"session.maxAge", c.Session.MaxAge, 30 * 24 * time.Hour},
+		{"session.updateAge", c.Session.UpdateAge, 90 * time.Minute},
+		{"a number as text", c.Providers[0].ClientID, "12345678"},
+		{"a value is not read as YAML", c.Providers[0].ClientSecret, "a: b # not YAML"},
+		{"an escaped variable", c.Providers[1].Name, "Acme ${not a variable}"},
+		{"scopes", strings.Join(c.Providers[1].Scopes, " "), "openid email"},
+		{"Line", c.Providers[1].Line, 14},
+		{"mail", c.Providers[2].MaxAge, 10 * time.Minute},
+		{"log.format", c.Log.Format, "text"},
+	}
+	for _, check := range checks {
+		if check.got != check.want {
+			t.Errorf("%s = %v, want %v", check.name, check.got, check.want)
+		}
+	}
+}
+
+func TestEnvironmentIsAboveTheFile(t *testing.T) {
+	e := env{"NEW": "n", "GITHUB": "g", "SMTP": "smtp://localhost", "AUTH_SECRET": "first", "AUTH_SECRET_2": "second",
+		"AUTH_URL": "https://other.example", "AUTH_TRUST_HOST": "1", "AUTH_GITHUB_SECRET": "env", "AUTH_ACME_ISSUER": "https://env.example"}
+	c, err := load(t, whole, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.Secrets, ","); got != "second,first" {
+		t.Errorf("Secrets = %q, want second,first", got)
+	}
+	if c.URL != "https://other.example" || !c.TrustHost {
+		t.Errorf("URL = %q, TrustHost = %v, want those of the environment", c.URL, c.TrustHost)
+	}
+	if got := c.Providers[0].ClientSecret; got != "env" {
+		t.Errorf("clientSecret = %q, want env", got)
+	}
+	if got := c.Providers[1].Issuer; got != "https://env.example" {
+		t.Errorf("issuer = %q, want https://env.example", got)
+	}
+}
+
+// Every mistake names its line, its key and what to do about it.
+func TestMistakes(t *testing.T) {
+	const good = "secrets: [a]\nproviders: [{id: github}]\n"
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"unknown key", good + "lisen: a\n", []string{"gatebook.yaml:3: lisen: unknown key; did you mean listen?"}},
+		{"unknown key with underscore", good + "base_path: /a\n", []string{"base_path: unknown key; did you mean basePath?"}},
+		{"unknown key like none", good + "zzzzzzzz: a\n", []string{"gatebook.yaml:3: zzzzzzzz: unknown key; the keys here are url, listen,"}},
+		{"unknown key inside", "secrets: [a]\nproviders:\n  - id: github\n    client_id: x\n", []string{"gatebook.yaml:4: providers[0].client_id: unknown key; did you mean clientId?"}},
+		{"list for text", good + "url: [a]\n", []string{`gatebook.yaml:3: url: wants text, not a list`}},
+		{"text for list", "secrets: a\nproviders: [{id: github}]\n", []string{`gatebook.yaml:1: secrets: wants a list, not "a"`}},
+		{"text for keys", good + "session: long\n", []string{`gatebook.yaml:3: session: wants keys with values, not "long"`}},
+		{"no truth", good + "trustHost: yes please\n", []string{`gatebook.yaml:3: trustHost: wants true or false, not "yes please"`}},
+		{"truth for text", good + "url: true\n", []string{`gatebook.yaml:3: url: wants text, not true`}},
+		{"no duration", good + "session:\n  maxAge: 30 days\n", []string{`gatebook.yaml:4: session.maxAge: wants a duration such as 12h or 30d, not "30 days"`}},
+		{"negative duration", good + "session: {maxAge: -1h}\n", []string{`session.maxAge: wants a duration`}},
+		{"no network", good + "trustedProxies: [all]\n", []string{`gatebook.yaml:3: trustedProxies[0]: wants a network such as 10.0.0.0/8, not "all"`}},
+		{"no value", good + "database:\n", []string{`gatebook.yaml:3: database: has no value`}},
+		{"empty value", good + "database: ''\n", []string{`gatebook.yaml:3: database: is empty`}},
+		{"twice", good + "url: a\nurl: b\n", []string{`gatebook.yaml:4: url: is there twice, in line 3 too`}},
+		{"alias", "secrets: &x [a]\nproviders: [{id: github}]\ntrustedProxies: *x\n", []string{`gatebook.yaml:3: trustedProxies: aliases are not supported`}},
+		{"missing variable", "secrets:\n  - ${NOT_THERE}\nproviders: [{id: github}]\n", []string{"gatebook.yaml:2: secrets[0]: the environment has no NOT_THERE"}},
+		{"missing secret variable", "secrets: ['${AUTH_SECRET}']\nproviders: [{id: github}]\n", []string{"the environment has no AUTH_SECRET: export AUTH_SECRET=$(gatebook secret)"}},
+		{"odd variable", good + "url: ${a b}\n", []string{"gatebook.yaml:3: url: ${a b} is no name of a variable; write $${a b} for the text itself"}},
+		{"variable without quotes", "secrets: [${A}]\nproviders: [{id: github}]\n", []string{`a variable needs quotes: "${NAME}"`}},
+		{"no secret", "providers: [{id: github}]\n", []string{"gatebook.yaml: secrets: is missing: set AUTH_SECRET; `gatebook secret` makes one"}},
+		{"no provider", "secrets: [a]\n", []string{"gatebook.yaml: providers: is missing"}},
+		{"no such provider", "secrets: [a]\nproviders: [{id: githb}]\n", []string{`gatebook.yaml:2: providers[0].id: the catalog has no "githb": did you mean github?`}},
+		{"no provider like it", "secrets: [a]\nproviders: [{id: somewhere}]\n", []string{`the catalog has no "somewhere": it has`, "any other provider needs a type"}},
+		{"no such type", "secrets: [a]\nproviders: [{id: a, type: saml}]\n", []string{`providers[0].type: "saml" is none of oidc, oauth, email`}},
+		{"passwords", "secrets: [a]\nproviders: [{id: a, type: credentials}]\n", []string{`providers[0].type: passwords are checked by the application`}},
+		{"issuer missing", "secrets: [a]\nproviders: [{id: a, type: oidc, clientId: b}]\n", []string{`gatebook.yaml:2: providers[0].issuer: is missing`}},
+		{"what does not belong", "secrets: [a]\nproviders: [{type: email, from: a@b.example, smtp: 'smtp://c', issuer: d}]\n", []string{`providers[0].issuer: does not belong to a provider of type email`}},
+		{"catalog with an endpoint", "secrets: [a]\nproviders: [{id: github, tokenUrl: a}]\n", []string{`providers[0].tokenUrl: does not belong to a provider of type catalog`}},
+		{"strategy", good + "session: {strategy: cookie}\n", []string{`session.strategy: "cookie" is none of database, jwt`}},
+		{"several at once", "secrets: [a]\nproviders: [{id: github}]\nurll: a\ntrustHost: 1\n", []string{"gatebook.yaml:3: urll", "gatebook.yaml:4: trustHost"}},
+		{"no YAML", "a: [\n", []string{"gatebook.yaml:"}},
+		{"two documents", good + "---\n" + good, []string{"gatebook.yaml:3: a second document"}},
+		{"empty", "", []string{"the file is empty: `gatebook init`"}},
+		{"comments only", "# nothing\n", []string{"the file is empty"}},
+		{"a list", "- a\n", []string{"gatebook.yaml:1: the file: wants keys with values, not a list"}},
+		{"key that is a list", good + "[a, b]: c\n", []string{"gatebook.yaml:3: unknown key"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, test.text, env{})
+			if err == nil {
+				t.Fatal("Load accepted it")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Load = %q, want %q in it", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNoFile(t *testing.T) {
+	_, err := config.Load(filepath.Join(t.TempDir(), "gatebook.yaml"), env{}.lookup)
+	if err == nil || !strings.Contains(err.Error(), "gatebook init") {
+		t.Errorf("Load = %v, want one that names `gatebook init`", err)
+	}
+}
+
+// Database looks at its own key only, so that it needs no secrets.
+func TestDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gatebook.yaml")
+	if err := os.WriteFile(path, []byte("database: a.db\nsecrets: ['${NOT_THERE}']\nunknown: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.Database(path)
+	if got != "a.db" || err != nil {
+		t.Errorf("Database = %q, %v, want a.db", got, err)
+	}
+}
+
+// A variable may hold a secret, so an error shows the file's own text.
+func TestErrorsHoldNoValues(t *testing.T) {
+	_, err := load(t, "secrets: [a]\nproviders: [{id: github}]\nsession: {maxAge: '${MARKER}'}\n", env{"MARKER": "s3cr3t"})
+	if err == nil || strings.Contains(err.Error(), "s3cr3t") || !strings.Contains(err.Error(), `not "${MARKER}"`) {
+		t.Errorf("Load = %v, want an error that shows the variable's name", err)
+	}
+}
+
+// FuzzLoad: whatever the file holds, it is read, or refused in lines that name
+// it.
+func FuzzLoad(f *testing.F) {
+	f.Add(whole)
+	f.Add("secrets: [a]\nproviders: [{id: github}]\n")
+	f.Add("a: &a [*a]\n")
+	f.Add("secrets: ['${NEW}', {a: b}]\n? [x]\n: y\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := load(t, text, env{"NEW": "n", "GITHUB": "g", "SMTP": "smtp://localhost"})
+		if (c == nil) == (err == nil) {
+			t.Fatalf("Load = %v, %v, want one of them", c, err)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "gatebook.yaml:") {
+			t.Errorf("Load = %q, want the name of the file first", err)
+		}
+	})
+}
