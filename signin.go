@@ -163,15 +163,6 @@ func (x *exchange) redirectCallback(p RedirectProvider) {
 	if c.State != "" && x.a.adapter != nil {
 		in.check = checkDigest("state", c.State)
 		in.use = append(in.use, UseCheck{Digest: in.check, Expires: x.now.Add(2 * checkAge)})
-		found, err := x.a.adapter.Find(x.r.Context(), Query{Check: in.check})
-		if err != nil {
-			x.storeFailed(info, err)
-			return
-		}
-		if found.CheckUsed {
-			x.refuse(x.replay(in))
-			return
-		}
 	}
 	proof, err := guard(func() (*Proof, error) { return p.Complete(x.r.Context(), c) })
 	if err != nil {
@@ -192,8 +183,17 @@ func (x *exchange) redirectCallback(p RedirectProvider) {
 	x.finish(in)
 }
 
-// proofFailed refuses what a provider did not prove.
+// proofFailed refuses what a provider did not prove. Providers take a code once,
+// so this is also how most replays end: whether it was one is asked only here
+// and where the sign-in is decided, which spares every other sign-in a read.
 func (x *exchange) proofFailed(in *proved, err error) {
+	if in.check != [32]byte{} {
+		found, ferr := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{Check: in.check})
+		if ferr == nil && found.CheckUsed {
+			x.refuse(x.replay(in))
+			return
+		}
+	}
 	r := refused{auth: in.info, reason: reasonOf(err), step: "complete at the provider", err: err, writes: in.use}
 	var pe *ProviderError
 	if errors.As(err, &pe) {
