@@ -112,7 +112,9 @@ func (w *wire) checkLeaks(markers ...string) {
 // twice runs fn with both strategies, each with and without the header for an
 // answer in JSON.
 func twice(t *testing.T, fn func(t *testing.T, strategy string, xr bool)) {
+	t.Helper()
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		t.Run("redirect", func(t *testing.T) { fn(t, strategy, false) })
 		t.Run("json", func(t *testing.T) { fn(t, strategy, true) })
 	})
@@ -226,6 +228,7 @@ func TestBadCallback(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			twice(t, func(t *testing.T, strategy string, xr bool) {
+				t.Helper()
 				st := newStage(t, strategy, nil)
 				st.idp.prove("1", "new@example.com", true)
 				to := st.b.back("idp", st.b.begin("idp"))
@@ -273,6 +276,7 @@ func flip(s string) string {
 // session of the first time is not touched.
 func TestReplay(t *testing.T) {
 	twice(t, func(t *testing.T, strategy string, xr bool) {
+		t.Helper()
 		st := newStage(t, strategy, nil)
 		st.idp.prove("1", "new@example.com", true)
 		to := st.b.back("idp", st.b.begin("idp"))
@@ -323,6 +327,7 @@ func (r *racer) Complete(ctx context.Context, c *gatebook.Complete) (*gatebook.P
 func TestRace(t *testing.T) {
 	const n = 4
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		race := &racer{fakeProvider: &fakeProvider{id: "race"}}
 		s := newWire(t, func(_ *site, c *gatebook.Config) {
 			c.Session.Strategy, c.Providers = strategy, append(c.Providers, race)
@@ -390,6 +395,7 @@ func TestRace(t *testing.T) {
 // TestCSRFAtSignIn: a sign-in that did not come from our page.
 func TestCSRFAtSignIn(t *testing.T) {
 	twice(t, func(t *testing.T, strategy string, xr bool) {
+		t.Helper()
 		for _, path := range []string{"/auth/signin/idp", "/auth/signin/email", "/auth/callback/credentials"} {
 			st := newStage(t, strategy, nil)
 			token, _ := csrfPair("1")
@@ -488,6 +494,7 @@ func TestBadBodies(t *testing.T) {
 // a real connection.
 func TestOddCookies(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		st := newStage(t, strategy, nil)
 		st.signedIn(st.ada)
 		session := "authjs.session-token=" + st.b.cookies["authjs.session-token"]
@@ -548,6 +555,7 @@ func TestOddCookies(t *testing.T) {
 // nothing anywhere, is cleared, and is told of.
 func TestBadSessionTokens(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		foreign := func(st *stage) string {
 			if strategy == gatebook.StrategyDatabase {
 				return "7d6d3f2e-2f0c-4b57-9d5c-2b8f2f6f1c11"
@@ -654,6 +662,7 @@ func TestVeto(t *testing.T) {
 		for _, at := range attempts {
 			t.Run(tt.name+", "+at.name, func(t *testing.T) {
 				twice(t, func(t *testing.T, strategy string, xr bool) {
+					t.Helper()
 					armed := false
 					var asked []*gatebook.SignInAttempt
 					st := newStage(t, strategy, func(_ *site, c *gatebook.Config) {
@@ -775,6 +784,7 @@ func TestJWTCallbackAtSignIn(t *testing.T) {
 func TestStoreFails(t *testing.T) {
 	down := errors.New("disk is full")
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		flows := map[string]func(st *stage) (path string, body url.Values){
 			"provider": func(st *stage) (string, url.Values) { return st.b.back("idp", st.b.begin("idp")), nil },
 			"link":     func(st *stage) (string, url.Values) { return st.magicLink("new@example.com", ""), nil },
@@ -883,6 +893,7 @@ func TestStoreFailsAtSecondCommit(t *testing.T) {
 // stays out of the log.
 func TestInTxRefuses(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		for name, fn := range map[string]func() error{
 			"error": func() error { return errors.New("secret-marker") },
 			"panic": func() error { panic("secret-marker") },

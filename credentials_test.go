@@ -21,6 +21,7 @@ type authorizer = func(context.Context, map[string]string, *http.Request) (*gate
 
 // withAuthorize replaces the credentials provider of the site.
 func withAuthorize(t *testing.T, strategy string, fn authorizer) func(*site, *gatebook.Config) {
+	t.Helper()
 	return func(_ *site, c *gatebook.Config) {
 		p, err := credentials.New(credentials.Config{Authorize: fn})
 		if err != nil {
@@ -33,6 +34,7 @@ func withAuthorize(t *testing.T, strategy string, fn authorizer) func(*site, *ga
 // TestCredentials is the good half of scenarios 68 and 69.
 func TestCredentials(t *testing.T) {
 	twice(t, func(t *testing.T, strategy string, xr bool) {
+		t.Helper()
 		var got map[string]string
 		var ada *gatebook.User
 		st := newStage(t, strategy, withAuthorize(t, strategy, func(_ context.Context, form map[string]string, r *http.Request) (*gatebook.User, error) {
@@ -85,6 +87,7 @@ func TestCredentials(t *testing.T) {
 // database sessions need a user of the adapter.
 func TestCredentialsWithoutUser(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		st := newStage(t, strategy, withAuthorize(t, strategy, func(context.Context, map[string]string, *http.Request) (*gatebook.User, error) {
 			return &gatebook.User{Name: "Nobody's", Email: "x@example.com"}, nil
 		}))
@@ -156,6 +159,7 @@ func TestCredentialsRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			twice(t, func(t *testing.T, strategy string, xr bool) {
+				t.Helper()
 				st := newStage(t, strategy, withAuthorize(t, strategy, tt.fn))
 				st.signedIn(st.grace)
 				session := st.b.cookies["authjs.session-token"]
@@ -180,6 +184,7 @@ func TestCredentialsRefused(t *testing.T) {
 // TestCredentialsSameAnswer: known and unknown get the same bytes.
 func TestCredentialsSameAnswer(t *testing.T) {
 	twice(t, func(t *testing.T, strategy string, xr bool) {
+		t.Helper()
 		st := newStage(t, strategy, withAuthorize(t, strategy, func(_ context.Context, form map[string]string, _ *http.Request) (*gatebook.User, error) {
 			if form["email"] == "ada@example.com" {
 				return nil, gatebook.ErrBadCredentials
@@ -200,6 +205,7 @@ func TestCredentialsSameAnswer(t *testing.T) {
 // sign-in that follows, and a session that belonged to somebody else ends.
 func TestSessionFixation(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		for _, planted := range []string{"7d6d3f2e-2f0c-4b57-9d5c-2b8f2f6f1c11", "somebody's"} {
 			for _, how := range []string{"credentials", "link", "provider"} {
 				st := newStage(t, strategy, nil)

@@ -240,6 +240,7 @@ func TestDecision(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.row, func(t *testing.T) {
 			strategies(t, func(t *testing.T, strategy string) {
+				t.Helper()
 				if tt.only != "" && tt.only != strategy {
 					return
 				}
@@ -332,6 +333,7 @@ func TestDecision(t *testing.T) {
 // TestNewUserRow is what a first sign-in stores: section 5.5 and 9.2.
 func TestNewUserRow(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		s := newWire(t, with(strategy))
 		s.idp.prove("1", "Ada@Example.com", true)
 		b := newBrowser(s.site)
@@ -430,6 +432,7 @@ func TestWithoutAdapter(t *testing.T) {
 // TestNewUserPage is scenario 67, for each kind of provider.
 func TestNewUserPage(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		s := newWire(t, func(_ *site, c *gatebook.Config) { c.Session.Strategy, c.Pages.NewUser = strategy, "/welcome?a=b" })
 		s.idp.prove("1", "ada@example.com", true)
 		welcome := s.server.URL + "/welcome?a=b&callbackUrl=" + url.QueryEscape(s.server.URL+"/cb")
@@ -451,6 +454,7 @@ func TestNewUserPage(t *testing.T) {
 // anew, and the callbacks are not called again.
 func TestConcurrentActs(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		asked := 0
 		st := newStage(t, strategy, func(_ *site, c *gatebook.Config) {
 			c.Callbacks.SignIn = func(context.Context, *gatebook.SignInAttempt) error { asked++; return nil }

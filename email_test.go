@@ -37,6 +37,7 @@ func TestLinkRequest(t *testing.T) {
 	for name, secrets := range map[string][]gatebook.Secret{"one secret": {secret}, "two secrets": {"a new secret, 32 characters long", secret}} {
 		t.Run(name, func(t *testing.T) {
 			strategies(t, func(t *testing.T, strategy string) {
+				t.Helper()
 				st := newStage(t, strategy, func(_ *site, c *gatebook.Config) { c.Secrets = secrets })
 				st.b.get("/auth/csrf")
 				var answers []string
@@ -159,6 +160,7 @@ func TestLinkOpened(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			twice(t, func(t *testing.T, strategy string, xr bool) {
+				t.Helper()
 				st := newStage(t, strategy, nil)
 				to := st.magicLink("ada@example.com", "/cb")
 				u, _ := url.Parse(to)
@@ -199,6 +201,7 @@ func TestLinkOpened(t *testing.T) {
 // TestLinkRace: of several who open one link at once, one is signed in.
 func TestLinkRace(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		const n = 4
 		arrived, all := make(chan bool, n), make(chan bool)
 		st := newStage(t, strategy, func(_ *site, c *gatebook.Config) {
@@ -247,6 +250,7 @@ func TestLinkRace(t *testing.T) {
 // the mail server said, and nobody the link.
 func TestMailFails(t *testing.T) {
 	twice(t, func(t *testing.T, strategy string, xr bool) {
+		t.Helper()
 		for name, fail := range map[string]func(m *email.Message) error{
 			"error":      func(*email.Message) error { return errors.New("550 mailbox is full") },
 			"quotes":     func(m *email.Message) error { return fmt.Errorf("550 refused: %s", m.Text) },

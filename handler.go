@@ -158,7 +158,8 @@ func (x *exchange) readQuery() bool {
 
 // refuseRequest answers a request that cannot be read.
 func (x *exchange) refuseRequest(status int, why string) bool {
-	x.a.log.Warn("request refused", "reason", why, "route", x.route, "client.address", x.a.request(x.visit).IP.String())
+	attrs := []any{"route", x.route, "reason", why, "client.address", x.a.request(x.visit).IP.String()}
+	x.a.log.Warn("request refused", attrs...)
 	if status == http.StatusRequestEntityTooLarge {
 		writeJSON(x.w, status, `"The request body is larger than 1 MiB."`)
 		return false

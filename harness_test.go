@@ -262,6 +262,7 @@ func newSite(t *testing.T, change func(*site, *gatebook.Config)) *site {
 }
 
 func newClient(t *testing.T) *http.Client {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -384,6 +385,7 @@ func (s *site) check(want ...string) {
 }
 
 func strategies(t *testing.T, fn func(t *testing.T, strategy string)) {
+	t.Helper()
 	for _, s := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
 		t.Run(s, func(t *testing.T) { fn(t, s) })
 	}

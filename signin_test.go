@@ -7,6 +7,7 @@ import (
 
 func TestFirstAndSecondSignIn(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		s := newSite(t, with(strategy))
 		s.idp.prove("1", "ada@example.com", true)
 		res := s.signIn(s.idp)

@@ -296,6 +296,7 @@ func TestProvidersRoute(t *testing.T) {
 // TestSessionRouteSignedOut is scenario 6 and 14.
 func TestSessionRouteSignedOut(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		s := newWire(t, with(strategy))
 		a := s.serve(request{path: "/auth/session"})
 		checkHeaders(t, a, private)
@@ -732,6 +733,7 @@ func TestRedirectCallback(t *testing.T) {
 // TestSecureCookies is scenario 25: names, attributes and keys of secure mode.
 func TestSecureCookies(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		s := newWire(t, func(_ *site, c *gatebook.Config) { c.URL, c.Session.Strategy = "https://app.example.com", strategy })
 		b := newBrowser(s.site)
 		a := b.get("/auth/csrf")
