@@ -211,6 +211,20 @@ func readSet(set Set) ([]migration, error) {
 	return out, nil
 }
 
+// endsStatement reports whether the last word of line before a comment ends in a
+// semicolon. A word that begins with two hyphens begins a comment, as it does for
+// goose.
+func endsStatement(line string) bool {
+	last := ""
+	for word := range strings.FieldsSeq(line) {
+		if strings.HasPrefix(word, "--") {
+			break
+		}
+		last = word
+	}
+	return strings.HasSuffix(last, ";")
+}
+
 // parseUp returns the statements of the Up part of a file in goose's format: a
 // statement ends with a semicolon at the end of a line, or with StatementEnd.
 func parseUp(text string) ([]string, error) {
@@ -243,11 +257,12 @@ func parseUp(text string) ([]string, error) {
 			}
 			continue
 		}
-		if !up || !block && (trimmed == "" || strings.HasPrefix(trimmed, "--")) {
+		// Within a statement every line counts: it may be one of a string.
+		if !up || !block && stmt.Len() == 0 && (trimmed == "" || strings.HasPrefix(trimmed, "--")) {
 			continue
 		}
 		stmt.WriteString(line)
-		if !block && strings.HasSuffix(trimmed, ";") {
+		if !block && endsStatement(line) {
 			end()
 		}
 	}
