@@ -109,8 +109,8 @@ func examineURL(d *diagnosis, cfg *config.Config) {
 		return
 	}
 	u, err := url.Parse(cfg.URL)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		d.fault("url", "%q is no address such as https://app.example.com", cfg.URL)
+	if err != nil {
+		d.fault("url", "%v", err)
 		return
 	}
 	local := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -168,6 +169,9 @@ func (c *Config) override(env Lookup) {
 
 // check finds what single values cannot show. The library checks the rest.
 func (c *Config) check(d *decoder) {
+	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		d.fail(0, "url", "must be an address such as https://app.example.com")
+	}
 	oneOf(d, "session.strategy", c.Session.Strategy, "database", "jwt")
 	oneOf(d, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(d, "log.format", c.Log.Format, "text", "json")

@@ -23,12 +23,17 @@ type decoder struct {
 	env     Lookup
 	only    string // if set, the one key of the file that is looked at
 	literal *bool
+	lines   map[string]int // where the keys stand
 	errs    []error
 }
 
-// fail notes what is wrong with a key; line 0 stands for none.
+// fail notes what is wrong with a key; line 0 stands for the key's own, if the
+// file has it.
 func (d *decoder) fail(line int, key, format string, args ...any) {
 	at := d.name
+	if line == 0 {
+		line = d.lines[key]
+	}
 	if line > 0 {
 		at += ":" + strconv.Itoa(line)
 	}
@@ -186,6 +191,10 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 			continue
 		}
 		seen[name] = at
+		if d.lines == nil {
+			d.lines = map[string]int{}
+		}
+		d.lines[path] = at
 		d.value(n.Content[i+1], v.Field(field), path, v.Type().Field(field).Tag.Get("secret") != "")
 	}
 }
