@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlstore"
@@ -145,6 +146,10 @@ func open(ctx context.Context, path string) (*sql.DB, error) {
 	// One connection writes at a time; the others read.
 	pool.SetMaxOpenConns(8)
 	pool.SetMaxIdleConns(8)
+	// The driver lets all connections share one budget of cached pages, and one
+	// that is not used keeps its part: those that are then read every page from
+	// the file again, which doubles what a session read costs.
+	pool.SetConnMaxIdleTime(5 * time.Second)
 	if err := check(ctx, pool); err != nil {
 		_ = pool.Close()
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
