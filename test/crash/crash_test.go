@@ -133,6 +133,8 @@ func TestKill(t *testing.T) {
 				p := start(t, dir, strategy, "")
 				var wg sync.WaitGroup
 				stop := make(chan struct{})
+				first := make(chan struct{})
+				var once sync.Once
 				for c := range 4 {
 					wg.Go(func() {
 						for i := 0; ; i++ {
@@ -150,10 +152,19 @@ func TestKill(t *testing.T) {
 							received = append(received, token)
 							signIns++
 							mu.Unlock()
+							once.Do(func() { close(first) })
 						}
 					})
 				}
-				timer := time.NewTimer(time.Duration(10+rand.IntN(90)) * time.Millisecond)
+				// Every second kill comes while sign-ins are coming through,
+				// however slow the machine is; the others at any moment.
+				if round%2 == 0 {
+					select {
+					case <-first:
+					case <-t.Context().Done():
+					}
+				}
+				timer := time.NewTimer(time.Duration(5+rand.IntN(60)) * time.Millisecond)
 				<-timer.C
 				p.kill()
 				close(stop)
