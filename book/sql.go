@@ -81,7 +81,7 @@ func (s *SQL) Insert(ctx context.Context, tx *sql.Tx, entries []record.Entry) er
 		buf = record.AppendTerms(buf, e.Search)
 		args = append(args, e.ID, e.Header, blocks, buf[at:len(buf):len(buf)])
 	}
-	_, err := tx.ExecContext(ctx, "INSERT INTO gatebook_outbox (id, header, blocks, terms) VALUES "+
+	_, err := s.db.Exec(ctx, tx, "INSERT INTO gatebook_outbox (id, header, blocks, terms) VALUES "+
 		tuples(len(entries), "(?, ?, ?, ?)"), args...)
 	if err != nil {
 		return fmt.Errorf("insert into the outbox: %w", s.db.Classify(err))
@@ -269,6 +269,9 @@ func (s *SQL) Number(ctx context.Context, epoch int64, foreign []record.Entry) (
 }
 
 func (s *SQL) number(ctx context.Context, tx *sql.Tx, epoch int64, foreign []record.Entry) (n int, more bool, err error) {
+	// A batch is short and waits for nothing, and to watch for the end of a context
+	// costs the driver a goroutine for each statement.
+	ctx = context.WithoutCancel(ctx)
 	deadline := time.Now().Add(batchTime)
 	var seq, recordedAt int64
 	// The fence: it locks the head row, and matches it only while nobody has

@@ -147,6 +147,9 @@ func (r *run) exec(ctx context.Context, p *query, args ...any) (int64, error) {
 	if r.foreign || p.stmt == nil { // of another pool, or written for this act alone
 		res, err = r.tx.ExecContext(ctx, p.text, args...)
 	} else {
+		// Nothing here waits, for the lock is held; and to watch for the end of a
+		// context costs the driver a goroutine.
+		ctx = context.WithoutCancel(ctx)
 		stmt := r.tx.StmtContext(ctx, p.stmt)
 		defer func() { _ = stmt.Close() }()
 		res, err = stmt.ExecContext(ctx, args...)

@@ -12,6 +12,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 )
 
 // Classes of errors. Errors of this package match at most one of them and wrap
@@ -64,6 +66,9 @@ type DB struct {
 	db      *sql.DB
 	dialect Dialect
 	writer  chan struct{} // holds a value while somebody writes; FIFO
+
+	stmts      sync.Map // *atomic.Pointer[sql.Stmt] by text; see Exec
+	unprepared atomic.Bool
 }
 
 // New returns a DB over db. It asks the database nothing.
@@ -118,6 +123,14 @@ type txKey struct{ d *DB }
 //
 // The schema must have been migrated with [DB.Migrate].
 func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	err := d.tx(ctx, fn)
+	if err == nil {
+		d.prepare(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+func (d *DB) tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	if ctx.Value(txKey{d}) != nil {
 		return ErrNested
 	}
@@ -137,7 +150,7 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 		return d.failed(ctx, "connect", err)
 	}
 	defer conn.Close()
-	if err := d.dialect.check(ctx, conn); err != nil {
+	if err := d.dialect.check(context.WithoutCancel(ctx), conn); err != nil {
 		return d.failed(ctx, "check connection", err)
 	}
 	// The context ends the wait for the lock in BEGIN, but not the transaction: a
@@ -157,7 +170,7 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 			d.rollback(conn, tx)
 		}
 	}()
-	if _, err := tx.ExecContext(ctx, d.dialect.lock); err != nil {
+	if _, err := d.exec(ctx, tx, d.dialect.lock); err != nil {
 		return d.failed(ctx, "begin", err)
 	}
 	if err := fn(context.WithValue(ctx, txKey{d}, true), tx); err != nil {
@@ -171,6 +184,54 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	}
 	committed = true
 	return nil
+}
+
+// Exec executes a statement in a transaction: in one of [DB.Tx], whose context it
+// must be given, prepared once on each connection and without an eye on the
+// end of the context, because it waits for nothing and a driver may start a
+// goroutine to watch. For texts of which there are few.
+func (d *DB) Exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (sql.Result, error) {
+	if ctx.Value(txKey{d}) == nil { // the application's own, perhaps of another pool
+		return tx.ExecContext(ctx, query, args...)
+	}
+	return d.exec(context.WithoutCancel(ctx), tx, query, args...)
+}
+
+func (d *DB) exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (sql.Result, error) {
+	v, known := d.stmts.Load(query)
+	if !known {
+		v, _ = d.stmts.LoadOrStore(query, new(atomic.Pointer[sql.Stmt]))
+		d.unprepared.Store(true)
+	}
+	if stmt := v.(*atomic.Pointer[sql.Stmt]).Load(); stmt != nil {
+		own := tx.StmtContext(ctx, stmt)
+		defer func() { _ = own.Close() }()
+		return own.ExecContext(ctx, args...)
+	}
+	return tx.ExecContext(ctx, query, args...)
+}
+
+// prepare prepares what exec has met, when no connection is held: the pool may
+// have no other.
+func (d *DB) prepare(ctx context.Context) {
+	if !d.unprepared.CompareAndSwap(true, false) {
+		return
+	}
+	d.stmts.Range(func(query, v any) bool {
+		p := v.(*atomic.Pointer[sql.Stmt])
+		if p.Load() != nil {
+			return true
+		}
+		stmt, err := d.db.PrepareContext(ctx, query.(string))
+		if err != nil {
+			d.unprepared.Store(true) // it is only slower without
+			return false
+		}
+		if !p.CompareAndSwap(nil, stmt) {
+			_ = stmt.Close()
+		}
+		return true
+	})
 }
 
 // CheckTx refuses a transaction that the application began itself, as [DB.Tx]
