@@ -29,7 +29,11 @@ func (f *firing) fireAll(events []told) {
 
 // write commits writes with the entries of events.
 func (a *Auth) write(ctx context.Context, writes []Write, events []told) error {
-	entries, err := a.entries(ctx, events)
+	// What is recorded must not depend on whether the visitor still waits, nor
+	// what is read for it wait for ever.
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBudget)
+	defer cancel()
+	entries, err := a.entries(bounded, events)
 	if err != nil {
 		return err
 	}

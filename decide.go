@@ -1,7 +1,6 @@
 package gatebook
 
 import (
-	"strings"
 	"time"
 
 	"github.com/gatebook/gatebook/record"
@@ -102,7 +101,7 @@ func (t attempt) oauth() decision {
 
 func (t attempt) create(user User) decision {
 	user.ID = t.newUserID
-	user.Email = strings.ToLower(user.Email)
+	user.Email = record.LowerAddress(user.Email)
 	d := decision{user: FoundUser{User: user, Subject: record.NewKey()}, isNew: true, created: true}
 	d.writes = append(d.writes, CreateUser{User: user, Subject: d.user.Subject})
 	return d

@@ -162,7 +162,7 @@ func (d *draft) identity(ev Event) {
 			p.Account = d.account(&Account{Provider: e.Account.Provider, ProviderAccountID: e.Account.ProviderAccountID, Type: m.Auth.Method})
 		}
 		if e.User == nil || !strings.EqualFold(e.User.Email, p.Target) {
-			d.term(record.TermEmail, strings.ToLower(p.Target))
+			d.term(record.TermEmail, p.Target)
 		}
 		if p.User != nil || p.Target != "" || p.Account != nil {
 			d.block(record.ClassIdentity, key, p)
@@ -223,7 +223,7 @@ func (d *draft) person(u *User) record.Person {
 	p := record.Person{ID: u.ID, Email: u.Email,
 		Name: u.Name}
 	d.term(record.TermUser, p.ID)
-	d.term(record.TermEmail, strings.ToLower(p.Email))
+	d.term(record.TermEmail, p.Email)
 	return p
 }
 

@@ -172,7 +172,7 @@ func (x *exchange) redirectCallback(p RedirectProvider) {
 	in.profile, in.account, in.raw = proof.User, proof.Account, new(proof.Profile)
 	// Whoever wrote the provider, its accounts are its own, and an address is
 	// found again whichever case it is written in.
-	in.account.Provider, in.profile.Email = info.ID, strings.ToLower(in.profile.Email)
+	in.account.Provider, in.profile.Email = info.ID, record.LowerAddress(in.profile.Email)
 	in.emailVerified = proof.EmailVerified
 	in.auth = AuthInfo{Provider: info.ID, Method: info.Type, AMR: proof.AMR, ACR: proof.ACR, AuthTime: proof.AuthTime}
 	in.query = Query{Account: AccountKey{info.ID, in.account.ProviderAccountID}, Email: in.profile.Email, Check: in.check}
@@ -375,7 +375,7 @@ func (x *exchange) refuseCredentials(info ProviderInfo, err error) {
 		r.target = email
 	}
 	if r.target != "" && x.a.adapter != nil {
-		if found, err := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{Email: strings.ToLower(r.target)}); err == nil {
+		if found, err := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{Email: record.LowerAddress(r.target)}); err == nil {
 			r.known = found.ByEmail
 		}
 	}
@@ -761,9 +761,14 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 	if d.keep && t.session != nil {
 		row = *t.session
 		row.Token, _ = secretOf(x.sessionChunks())
-	} else {
-		writes = append(writes, CreateSession{Session: row})
+		if row.ID == "" { // another program began it
+			row.ID, row.Begun = x.a.foreignID(string(row.Token)), x.now
+		}
+		// Written anew, so that a session that was ended since it was read
+		// is a conflict: it must not link an account, nor go on.
+		writes = append(writes, DeleteSession{Handle: row.Handle})
 	}
+	writes = append(writes, CreateSession{Session: row})
 	sid := row.ID
 	if sid == "" {
 		sid = x.a.foreignID(string(row.Token))

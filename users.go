@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -66,6 +65,9 @@ func (a *Auth) RevokeSessions(ctx context.Context, userID string) (int, error) {
 // InTransaction returns the same writes as part of the application's own
 // transaction on the adapter's database. They are durable, recorded and told of
 // when the application commits: call [Transaction.Committed] then.
+//
+// Where the pool has one connection, as is usual with SQLite, use the store once
+// before: what it checks at first use needs a connection of its own.
 func (a *Auth) InTransaction(tx *sql.Tx) *Transaction { return a.own(tx) }
 
 func (a *Auth) own(tx *sql.Tx) *Transaction { return &Transaction{a: a, tx: tx} }
@@ -178,7 +180,7 @@ func (t *Transaction) CreateUser(ctx context.Context, u User) (*User, error) {
 	if user.ID == "" {
 		user.ID = uuid.NewString()
 	}
-	user.Email = strings.ToLower(user.Email)
+	user.Email = record.LowerAddress(user.Email)
 	user.EmailVerified = cut(user.EmailVerified)
 	err := t.again(func() error {
 		r, actor, err := t.recorder(ctx)
@@ -218,7 +220,7 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 			case "name":
 				user.Name = u.Name
 			case "email":
-				user.Email = strings.ToLower(u.Email)
+				user.Email = record.LowerAddress(u.Email)
 			case "emailVerified":
 				user.EmailVerified = cut(u.EmailVerified)
 			case "image":

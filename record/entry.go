@@ -11,6 +11,8 @@ import (
 	"hash"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Classes of blocks. A class is kept and forgotten as a whole.
@@ -140,12 +142,24 @@ type mac struct {
 	text []byte
 }
 
+// LowerAddress returns an e-mail address in lower case, except that no letter from beyond ASCII becomes
+// one of ASCII: the Kelvin sign's lower case is k, and the address with one is
+// that of somebody else.
+func LowerAddress(s string) string {
+	return strings.Map(func(r rune) rune {
+		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+			return l
+		}
+		return r
+	}, s)
+}
+
 func termValue(kind, value string) string {
 	switch kind {
 	case TermUser, TermSession:
 		return text(value, maxID)
 	case TermEmail:
-		return strings.ToLower(text(value, maxEmail))
+		return LowerAddress(text(value, maxEmail))
 	case TermAccount:
 		provider, id, _ := strings.Cut(value, "\x00")
 		return text(provider, MaxString) + "\x00" + text(id, maxID)

@@ -168,14 +168,16 @@ func (s *Store) Find(ctx context.Context, ask gatebook.Query) (*gatebook.Found, 
 	if mask == 0 {
 		return f, nil
 	}
-	stmt, err := s.findQuery(ctx, q, mask)
-	if err != nil {
-		return nil, failed(ctx, "find", s.db.Classify(err))
-	}
 	var rows *sql.Rows
 	if ask.Tx != nil {
-		rows, err = ask.Tx.QueryContext(ctx, stmt.text, args...)
+		// Nothing is prepared: the transaction may hold the pool's only
+		// connection.
+		rows, err = ask.Tx.QueryContext(ctx, q.findText(mask), args...)
 	} else {
+		stmt, perr := s.findQuery(ctx, q, mask)
+		if perr != nil {
+			return nil, failed(ctx, "find", s.db.Classify(perr))
+		}
 		rows, err = stmt.stmt.QueryContext(ctx, args...)
 	}
 	if err == nil {
@@ -219,6 +221,18 @@ func (s *Store) findQuery(ctx context.Context, q *queries, mask int) (*query, er
 	if p := q.find[mask].Load(); p != nil {
 		return p, nil
 	}
+	p, err := prepareOne(ctx, s.db.SQL(), q.findText(mask))
+	if err != nil {
+		return nil, err
+	}
+	if !q.find[mask].CompareAndSwap(nil, &p) {
+		_ = p.stmt.Close() // another was faster
+	}
+	return q.find[mask].Load(), nil
+}
+
+// findText is the text of that statement.
+func (q *queries) findText(mask int) string {
 	const (
 		noSession = `'', 0, '', NULL, ''`
 		key       = ` LEFT JOIN gatebook_subjects k ON k.user_id = u."id" `
@@ -244,14 +258,7 @@ func (s *Store) findQuery(ctx context.Context, q *queries, mask int) (*query, er
 			text = append(text, fmt.Sprintf("SELECT %d, %s", i, part))
 		}
 	}
-	p, err := prepareOne(ctx, s.db.SQL(), strings.Join(text, "\nUNION ALL\n"))
-	if err != nil {
-		return nil, err
-	}
-	if !q.find[mask].CompareAndSwap(nil, &p) {
-		_ = p.stmt.Close() // another was faster
-	}
-	return q.find[mask].Load(), nil
+	return strings.Join(text, "\nUNION ALL\n")
 }
 
 func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Found) error {

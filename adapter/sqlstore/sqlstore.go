@@ -101,6 +101,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.db.Migrate(ctx, book.Migrations(s.db.Dialect()), s.set); err != nil {
 		return failed(ctx, "migrate", err)
 	}
+	// The head row is made here: the first act may be inside the application's
+	// transaction, which holds the lock that making it needs.
+	if _, err := s.log.Identity(ctx); err != nil && !errors.Is(err, sqldb.ErrWeak) {
+		return failed(ctx, "migrate", err)
+	}
 	return nil
 }
 
