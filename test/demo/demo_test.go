@@ -4,6 +4,10 @@ package demo_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"github.com/gatebook/gatebook/test/browser"
@@ -59,11 +64,21 @@ func start(t *testing.T) string {
 	return url
 }
 
-// shot keeps what the browser shows, where a person asked for it.
+// shot keeps what the browser shows when everything has come to rest, in light
+// and in dark, where a person asked for it.
 func shot(t *testing.T, b *browser.Browser, name string) {
 	t.Helper()
-	if dir := os.Getenv(screenshotsEnv); dir != "" {
-		b.Screenshot(t, filepath.Join(dir, name+".png"))
+	dir := os.Getenv(screenshotsEnv)
+	if dir == "" {
+		return
+	}
+	for _, scheme := range []string{"dark", "light"} {
+		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+		if _, err := chromedp.Call(b.Context(), emulation.SetEmulatedMedia, media); err != nil {
+			t.Fatal(err)
+		}
+		browser.Run(t, b, chromedp.Evaluate[bool](`Promise.all(document.getAnimations().filter(a => a.effect.getTiming().iterations !== Infinity).map(a => a.finished)).then(() => true)`, chromedp.EvalAwaitPromise))
+		b.Screenshot(t, filepath.Join(dir, name+map[string]string{"dark": "-dark", "light": ""}[scheme]+".png"))
 	}
 }
 
@@ -81,7 +96,7 @@ func appears(selector string) chromedp.Action[chromedp.Void] {
 func TestDemo(t *testing.T) {
 	site := start(t)
 	b := browser.New(t)
-	b.Resize(t, browser.Desktop)
+	b.Resize(t, browser.Size{Width: 1440, Height: 900})
 	b.Do(t, chromedp.Navigate(site), chromedp.WaitVisible(chromedp.CSS(`html[data-live="on"]`)))
 	shot(t, b, "empty")
 
@@ -125,6 +140,28 @@ func TestDemo(t *testing.T) {
 	}
 	shot(t, b, "demo")
 
+	// While nobody touches the page, somebody else's attempt slides in, with its
+	// envelope open and the one before closed.
+	attempt(t, site)
+	b.Do(t, appears(`.act.arrives .entry.failed details[open] .envelope`))
+	if got := browser.Run(t, b, chromedp.Evaluate[int](`document.querySelectorAll("#acts details[open]").length`)); got != 1 {
+		t.Errorf("%d envelopes are open, want the newest", got)
+	}
+	if got := text(t, b, ".act.arrives"); !strings.Contains(got, "unknownUser") || !strings.Contains(got, `"outcome": "failure"`) {
+		t.Errorf("what slid in is %q, want the refused attempt with its header", got)
+	}
+
+	// A second account for who is signed in.
+	b.Do(t,
+		chromedp.Click(chromedp.CSS(`form[action="/auth/signin/demo"] button`)),
+		chromedp.Click(chromedp.CSS(`button[value="grace"]`)),
+		chromedp.Click(chromedp.CSS(`button[name="allow"]`)),
+		chromedp.WaitVisible(chromedp.CSS(`input[value="grace"] + button.link`)),
+	)
+	if got := text(t, b, "#visitor-title"); got != "Ada Lovelace" {
+		t.Errorf("after linking an account signed in is %q, want Ada Lovelace still", got)
+	}
+
 	// Sign out, and in again by a magic link out of the mailbox.
 	b.Do(t,
 		chromedp.Click(chromedp.CSS(`form[action="/auth/signout"] button`)),
@@ -163,16 +200,29 @@ func TestDemo(t *testing.T) {
 		b.Do(t, chromedp.Navigate(site))
 	}
 
-	// On a phone, and without JavaScript.
+	// On a phone: nothing is wider than the screen, with an envelope open too.
 	b.Resize(t, browser.Phone)
-	b.Do(t, chromedp.Navigate(site))
+	b.Do(t, chromedp.Navigate(site), appears("#acts details[open] .envelope"))
 	shot(t, b, "phone")
+	if got := browser.Run(t, b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`)); got > int(browser.Phone.Width) {
+		t.Errorf("the page is %d pixels wide on a phone of %d", got, browser.Phone.Width)
+	}
+	b.Do(t, chromedp.Click(chromedp.CSS(".dock")))
+	shot(t, b, "phone-book")
+
+	// Without JavaScript: the forms work, the kill too, and what is recorded is
+	// there when the page is loaded again.
 	b.JavaScript(t, false)
 	b.Do(t,
 		chromedp.Navigate(site),
 		chromedp.Click(chromedp.CSS(`form[action="/auth/signout"] button`)),
 		chromedp.WaitVisible(chromedp.CSS("#email")),
+		chromedp.Click(chromedp.CSS("#crash-form button")),
+		chromedp.WaitVisible(chromedp.CSS("#crash-result [data-over]")),
 	)
+	if got := text(t, b, "#crash-result"); !strings.Contains(got, "The book has no gap.") {
+		t.Errorf("without JavaScript the page says %q after a kill", got)
+	}
 	if got := text(t, b, "#acts"); !strings.Contains(got, "signOut") {
 		t.Errorf("without JavaScript the book shows %q, want signOut", got)
 	}
@@ -180,4 +230,30 @@ func TestDemo(t *testing.T) {
 	if foreign := b.Blocked(); len(foreign) > 0 {
 		t.Errorf("pages asked for %v", foreign)
 	}
+}
+
+// attempt tries a password for a name that nobody has, as a client without a
+// browser.
+func attempt(t *testing.T, site string) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	res, err := client.Get(site + "/auth/csrf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var csrf struct{ CSRFToken string }
+	if err := json.NewDecoder(res.Body).Decode(&csrf); err != nil {
+		t.Fatal(err)
+	}
+	res, err = client.PostForm(site+"/auth/callback/password",
+		url.Values{"csrfToken": {csrf.CSRFToken}, "username": {"nobody"}, "password": {"guess"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
 }

@@ -211,9 +211,8 @@ func (d *Demo) Run(ctx context.Context, ready func()) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(d.provider) }()
 
-	hasty := 0
+	unready := 0
 	for {
-		began := time.Now()
 		s, err := d.startSite()
 		if err != nil {
 			return fmt.Errorf("start the site: %w", err)
@@ -221,6 +220,7 @@ func (d *Demo) Run(ctx context.Context, ready func()) error {
 		go d.hear(s)
 		select {
 		case <-s.ready:
+			unready = 0
 			if ready != nil {
 				ready()
 				ready = nil
@@ -239,11 +239,12 @@ func (d *Demo) Run(ctx context.Context, ready func()) error {
 			return nil
 		}
 		d.log.Info("the site ended and is started again", "pid", s.cmd.Process.Pid, "state", s.cmd.ProcessState.String())
-		if hasty++; time.Since(began) > 5*time.Second || s.asked() {
-			hasty = 0
-		}
-		if hasty == 3 {
-			return fmt.Errorf("the site ended three times in a row (%s): see %s", s.cmd.ProcessState, d.logFile.Name())
+		select {
+		case <-s.ready:
+		default:
+			if unready++; unready == 3 {
+				return fmt.Errorf("the site does not start (%s): see %s", s.cmd.ProcessState, d.logFile.Name())
+			}
 		}
 	}
 }
@@ -260,8 +261,6 @@ type site struct {
 	mu     sync.Mutex
 	killed bool // on request; guarded by mu
 }
-
-func (s *site) asked() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.killed }
 
 func (d *Demo) startSite() (*site, error) {
 	cmd := exec.Command(d.cfg.Site[0], d.cfg.Site[1:]...)

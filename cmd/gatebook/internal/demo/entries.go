@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -181,43 +180,98 @@ func times(n int64) string {
 	return strconv.FormatInt(n, 10) + " times"
 }
 
-// highlight indents JSON and marks its parts for the style sheet.
+// highlight lays JSON out and marks its parts for the style sheet. Objects and
+// lists that fit stay on one line.
 func highlight(raw []byte) template.HTML {
-	var indented bytes.Buffer
-	if json.Indent(&indented, raw, "", "  ") != nil {
+	if !json.Valid(raw) {
 		return template.HTML(template.HTMLEscapeString(string(raw)))
 	}
-	b := indented.Bytes()
-	var out strings.Builder
-	mark := func(class string, text []byte) {
-		out.WriteString(`<span class="` + class + `">`)
-		template.HTMLEscape(&out, text)
-		out.WriteString(`</span>`)
+	l := layout{in: raw}
+	l.value(0)
+	return template.HTML(l.out.String())
+}
+
+// jsonWidth is how long a line of laid out JSON may be.
+const jsonWidth = 54
+
+// layout lays out valid JSON without white space, as the book has it.
+type layout struct {
+	in  []byte
+	at  int
+	out strings.Builder
+}
+
+func (l *layout) value(depth int) {
+	end := l.end()
+	open := l.in[l.at]
+	if open != '{' && open != '[' {
+		class := "n"
+		if open == '"' {
+			class = "s"
+		}
+		l.mark(class, end)
+		return
 	}
-	for i := 0; i < len(b); {
-		n := 1
-		switch c := b[i]; {
+	inline := end-l.at+2*depth <= jsonWidth
+	l.out.WriteByte(open)
+	l.at++
+	for first := true; l.in[l.at] != '}' && l.in[l.at] != ']'; first = false {
+		if !first {
+			l.out.WriteByte(l.in[l.at])
+			l.at++
+		}
+		switch {
+		case !inline:
+			l.out.WriteString("\n" + strings.Repeat("  ", depth+1))
+		case !first:
+			l.out.WriteByte(' ')
+		}
+		if open == '{' {
+			l.mark("k", l.end())
+			l.out.WriteString(": ")
+			l.at++
+		}
+		l.value(depth + 1)
+	}
+	if !inline {
+		l.out.WriteString("\n" + strings.Repeat("  ", depth))
+	}
+	l.out.WriteByte(l.in[l.at])
+	l.at++
+}
+
+// mark writes what is up to end, with a class.
+func (l *layout) mark(class string, end int) {
+	l.out.WriteString(`<span class="` + class + `">`)
+	template.HTMLEscape(&l.out, l.in[l.at:end])
+	l.out.WriteString(`</span>`)
+	l.at = end
+}
+
+// end returns where the value that begins here ends.
+func (l *layout) end() int {
+	depth, text := 0, false
+	for i := l.at; i < len(l.in); i++ {
+		switch c := l.in[i]; {
+		case text && c == '\\':
+			i++
 		case c == '"':
-			for ; b[i+n] != '"'; n++ {
-				if b[i+n] == '\\' {
-					n++
+			if text = !text; !text && depth == 0 {
+				return i + 1
+			}
+		case text:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']' || c == ',':
+			if depth == 0 {
+				return i
+			}
+			if c != ',' {
+				if depth--; depth == 0 {
+					return i + 1
 				}
 			}
-			n++
-			class := "s"
-			if i+n < len(b) && b[i+n] == ':' {
-				class = "k"
-			}
-			mark(class, b[i:i+n])
-		case c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z':
-			for i+n < len(b) && !strings.ContainsRune(",]}\n ", rune(b[i+n])) {
-				n++
-			}
-			mark("n", b[i:i+n])
-		default:
-			out.WriteByte(c)
 		}
-		i += n
 	}
-	return template.HTML(out.String())
+	return len(l.in)
 }

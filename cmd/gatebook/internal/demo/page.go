@@ -111,22 +111,22 @@ func icon(w http.ResponseWriter, _ *http.Request) {
 
 // homeView is the page with the two panes.
 type homeView struct {
-	CSRF     string
-	Issuer   string
-	Dir      string
-	Mails    int
-	Notice   string // what the visitor is told
-	Sent     bool   // a magic link was sent
-	Visitor  *visitorView
-	State    audit
-	Crash    *crashView
-	Acts     []actView
-	Cursor   string // of the newest entry
-	Seq      int64
-	Older    int64 // the number before which more entries can be asked for, or 0
-	Earlier  bool  // the page shows older entries only
-	Inside   bool  // the moment that is offered for the next kill
-	Password struct{ Name, Password string }
+	CSRF       string
+	IssuerHost string
+	Dir        string
+	Mails      int
+	Notice     string // what the visitor is told
+	Sent       bool   // a magic link was sent
+	Visitor    *visitorView
+	State      audit
+	Crash      *crashView
+	Acts       []actView
+	Cursor     string // of the newest entry
+	Seq        int64
+	Older      int64 // the number before which more entries can be asked for, or 0
+	Earlier    bool  // the page shows older entries only
+	Inside     bool  // the moment that is offered for the next kill
+	Password   struct{ Name, Password string }
 }
 
 // visitorView is who is signed in.
@@ -156,7 +156,7 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) homeView(w http.ResponseWriter, r *http.Request) (*homeView, error) {
 	ctx := r.Context()
-	v := &homeView{Issuer: s.start.Issuer, Dir: s.start.Dir, Sent: r.URL.Query().Get("sent") != "", Notice: notice(r)}
+	v := &homeView{IssuerHost: strings.TrimPrefix(s.start.Issuer, "http://"), Dir: s.start.Dir, Sent: r.URL.Query().Get("sent") != "", Notice: notice(r)}
 	v.Password.Name, v.Password.Password = passwordName, password
 	var err error
 	if v.CSRF, err = s.csrfToken(w, r); err != nil {
@@ -214,7 +214,7 @@ func (s *server) visitorView(ctx context.Context, session *gatebook.Session) (*v
 		v.Image = u.Image
 	}
 	if v.Name == "" {
-		v.Name = u.Email
+		v.Name, v.Email = u.Email, ""
 	}
 	for _, c := range v.Name {
 		v.Initial = strings.ToUpper(string(c))

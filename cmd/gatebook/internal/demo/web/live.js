@@ -16,6 +16,15 @@
   };
   const link = (name) => { root.dataset.live = name; };
 
+  // Lets what is already there glide to its new place.
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const makeRoom = (height) => {
+    if (still.matches) return;
+    for (const li of [...list.children].slice(1, 8)) {
+      li.animate([{ transform: `translateY(${-height}px)` }, { transform: "none" }], { duration: 400, easing: "cubic-bezier(.2, .8, .3, 1)" });
+    }
+  };
+
   const entry = (e) => {
     cursor = e.lastEventId;
     const act = fragment(e.data).firstElementChild;
@@ -24,18 +33,16 @@
     seq = Number(item.dataset.seq);
     const first = list.firstElementChild;
     // What opened by itself closes by itself, so that the newest stands out.
-    if (!first || first.dataset.act !== act.dataset.act) {
-      for (const d of list.querySelectorAll("details[data-auto]")) d.open = false;
-    }
-    item.querySelector("details").dataset.auto = "";
+    for (const d of list.querySelectorAll("details[data-auto]")) d.open = false;
     if (first && first.dataset.act === act.dataset.act) {
       item.classList.add("arrives");
       first.querySelector(".entries").append(item);
       const n = first.querySelectorAll("[data-seq]").length;
-      first.querySelector(".count").textContent = n + " entries";
+      first.querySelector(".count").textContent = n + " entries, one commit";
     } else {
       act.classList.add("arrives");
       list.prepend(act);
+      makeRoom(act.offsetHeight);
       $("empty")?.remove();
     }
     while (list.children.length > 100) list.lastElementChild.remove();
@@ -57,6 +64,7 @@
     source.addEventListener("crash", (e) => {
       asked = false;
       crash.replaceChildren(fragment(e.data));
+      if (button.disabled) crash.scrollIntoView({ block: "nearest" });
       if (!crash.querySelector("[data-over]")) return;
       button.disabled = false;
     });
