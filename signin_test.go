@@ -35,6 +35,7 @@ func TestFirstAndSecondSignIn(t *testing.T) {
 // verified mailbox of such an address must not become the user of the ASCII one.
 func TestKelvinSignIsNotK(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
 		s := newSite(t, func(s *site, c *gatebook.Config) {
 			with(strategy)(s, c)
 			s.idp.link = true

@@ -21,6 +21,7 @@ func BenchmarkSignInFull(b *testing.B) {
 }
 
 func benchmarkSignIn(b *testing.B, s pages.SignIn) {
+	b.Helper()
 	p := newPages(b, pages.Theme{})
 	b.ReportAllocs()
 	for b.Loop() {

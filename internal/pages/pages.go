@@ -64,10 +64,10 @@ func New(t Theme) (*Pages, error) {
 	}
 	return &Pages{
 		scheme: scheme,
-		style:  template.CSS(style),
+		style:  template.CSS(style), //nolint:gosec // made of our own text and of colours that were parsed
 		// The value has passed imageSources. Typed as a URL because
 		// html/template would otherwise refuse data: images.
-		logo:   template.URL(t.Logo),
+		logo:   template.URL(t.Logo), //nolint:gosec // as above
 		policy: contentSecurityPolicy(style, images),
 	}, nil
 }

@@ -204,6 +204,7 @@ func mark(p Provider) template.HTML {
 			text = brand.readable()
 		}
 	}
+	//nolint:gosec // colours that were parsed, and a monogram of letters and digits
 	return template.HTML(`<svg class="mark monogram" viewBox="0 0 24 24" aria-hidden="true">` +
 		`<rect x=".5" y=".5" width="23" height="23" rx="6" ` + tile + `/>` +
 		`<text x="12" y="16.7" fill="` + text + `">` + monogram(p.Name) + `</text></svg>`)

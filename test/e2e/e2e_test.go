@@ -245,6 +245,7 @@ func (s *site) want(types ...string) []gatebook.Event {
 }
 
 func strategies(t *testing.T, fn func(*testing.T, *site)) {
+	t.Helper()
 	for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
 		t.Run(strategy, func(t *testing.T) { fn(t, newSite(t, strategy)) })
 	}
@@ -252,6 +253,7 @@ func strategies(t *testing.T, fn func(*testing.T, *site)) {
 
 func TestOpenID(t *testing.T) {
 	strategies(t, func(t *testing.T, s *site) {
+		t.Helper()
 		v := s.visitor()
 		if to := v.signIn("first", oidcprovider.Ada); to != s.url {
 			t.Fatalf("the callback leads to %q, want home\n%s", to, s.log)
@@ -317,6 +319,7 @@ func TestOpenID(t *testing.T) {
 
 func TestRefusedAtTheProvider(t *testing.T) {
 	strategies(t, func(t *testing.T, s *site) {
+		t.Helper()
 		v := s.visitor()
 		back := s.issuer["first"].Refuse(t, v.client, v.post("/auth/signin/first", url.Values{}))
 		if to, _ := v.get(back.String()); to != s.url+"/auth/signin?error=OAuthCallbackError" {
@@ -330,6 +333,7 @@ func TestRefusedAtTheProvider(t *testing.T) {
 
 func TestReplayedCallback(t *testing.T) {
 	strategies(t, func(t *testing.T, s *site) {
+		t.Helper()
 		v := s.visitor()
 		back := s.issuer["first"].SignIn(t, v.client, v.post("/auth/signin/first", url.Values{}), oidcprovider.Ada)
 		// A thief has the callback and the browser's cookies.
@@ -352,6 +356,7 @@ func TestReplayedCallback(t *testing.T) {
 
 func TestMagicLink(t *testing.T) {
 	strategies(t, func(t *testing.T, s *site) {
+		t.Helper()
 		v := s.visitor()
 		link := v.link("Ada@Example.com")
 		if to, _ := v.get(link); to != s.url {
@@ -387,6 +392,7 @@ func TestMagicLink(t *testing.T) {
 
 func TestPassword(t *testing.T) {
 	strategies(t, func(t *testing.T, s *site) {
+		t.Helper()
 		if _, err := s.auth.CreateUser(t.Context(), gatebook.User{ID: "mary", Name: "Mary", Email: "mary@example.com"}); err != nil {
 			t.Fatal(err)
 		}

@@ -15,20 +15,9 @@ import (
 // database is. A full disk and a lock that another process holds are tested in
 // the adapter's module.
 func TestDatabaseFails(t *testing.T) {
-	for _, fault := range []struct {
-		name        string
-		begin, mend func(t *testing.T, db *sql.DB)
-	}{
-		{
-			"read-only",
-			func(t *testing.T, db *sql.DB) { run(t, db, "PRAGMA query_only = 1") },
-			func(t *testing.T, db *sql.DB) { run(t, db, "PRAGMA query_only = 0") },
-		},
-		{
-			"weak",
-			func(t *testing.T, db *sql.DB) { run(t, db, "PRAGMA synchronous = NORMAL") },
-			func(t *testing.T, db *sql.DB) { run(t, db, "PRAGMA synchronous = FULL") },
-		},
+	for _, fault := range []struct{ name, begin, mend string }{
+		{"read-only", "PRAGMA query_only = 1", "PRAGMA query_only = 0"},
+		{"weak", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"},
 	} {
 		for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
 			t.Run(fault.name+"/"+strategy, func(t *testing.T) {
@@ -38,7 +27,7 @@ func TestDatabaseFails(t *testing.T) {
 					t.Fatal(err)
 				}
 				s.want("createUser")
-				fault.begin(t, s.db.SQL())
+				run(t, s.db.SQL(), fault.begin)
 				form := func() url.Values { return url.Values{"email": {"mary@example.com"}, "password": {"the right one"}} }
 				v := s.visitor()
 				to := v.post("/auth/callback/credentials", form())
@@ -51,7 +40,7 @@ func TestDatabaseFails(t *testing.T) {
 				if log := s.log.String(); !strings.Contains(log, record.ReasonStoreError) {
 					t.Errorf("the log does not say that the store failed:\n%s", log)
 				}
-				fault.mend(t, s.db.SQL())
+				run(t, s.db.SQL(), fault.mend)
 				if to := v.post("/auth/callback/credentials", form()); to != s.url {
 					t.Errorf("with the database back a sign-in leads to %q\n%s", to, s.log)
 				}

@@ -13,12 +13,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatebook/gatebook"
-	"github.com/gatebook/gatebook/adapter/memory"
-	"github.com/gatebook/gatebook/provider/credentials"
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
 	"github.com/labstack/echo/v4"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/memory"
+	"github.com/gatebook/gatebook/provider/credentials"
 )
 
 func app(auth func() *gatebook.Auth) http.Handler {
@@ -82,6 +83,7 @@ func TestRouters(t *testing.T) {
 }
 
 func testRouter(t *testing.T, router func(*gatebook.Auth, http.Handler) http.Handler, strategy string) {
+	t.Helper()
 	var auth *gatebook.Auth
 	var handler http.Handler
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
