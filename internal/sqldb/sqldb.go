@@ -130,6 +130,21 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	return err
 }
 
+// beginning is a context that can end only while a transaction begins. The
+// driver keeps it for the commit, where it need not watch it any more.
+type beginning struct {
+	context.Context
+	over atomic.Bool
+}
+
+// Done returns nil once the transaction has begun, for a context without end.
+func (b *beginning) Done() <-chan struct{} {
+	if b.over.Load() {
+		return nil
+	}
+	return b.Context.Done()
+}
+
 func (d *DB) tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	if ctx.Value(txKey{d}) != nil {
 		return ErrNested
@@ -159,11 +174,13 @@ func (d *DB) tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	txCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, cancel)
-	tx, err := conn.BeginTx(txCtx, nil)
+	begin := &beginning{Context: txCtx}
+	tx, err := conn.BeginTx(begin, nil)
 	stop()
 	if err != nil {
 		return d.failed(ctx, "begin", err)
 	}
+	begin.over.Store(true)
 	committed := false
 	defer func() {
 		if !committed {
