@@ -299,7 +299,7 @@ func (c *Config) checkProviders() error {
 	}
 	for name, page := range map[string]string{"SignIn": c.Pages.SignIn, "SignOut": c.Pages.SignOut,
 		"Error": c.Pages.Error, "VerifyRequest": c.Pages.VerifyRequest, "NewUser": c.Pages.NewUser} {
-		if page != "" && (!strings.HasPrefix(page, "/") || strings.HasPrefix(page, "//")) {
+		if page != "" && (!strings.HasPrefix(page, "/") || strings.HasPrefix(page, "//") || strings.ContainsAny(page, "\\\r\n\t")) {
 			return fmt.Errorf("gatebook: Config.Pages.%s %q must be a path of this site, beginning with one slash", name, page)
 		}
 	}

@@ -752,7 +752,7 @@ func TestConcurrentSignIns(t *testing.T) {
 		t.Helper()
 		const n = 60
 		var mu sync.Mutex
-		var signIns, slow int
+		var signIns, failed int
 		d := newDesk(t, func(d *desk, c *gatebook.Config) {
 			c.Session.Strategy = strategy
 			spoil := gatebook.Events{
@@ -769,10 +769,12 @@ func TestConcurrentSignIns(t *testing.T) {
 					return errors.New("failed")
 				}),
 			}
-			count := func(context.Context, *gatebook.HandlerFailedEvent) error {
+			count := func(_ context.Context, e *gatebook.HandlerFailedEvent) error {
 				mu.Lock()
 				defer mu.Unlock()
-				slow++
+				if e.Type == record.TypeHandlerFailed { // a busy machine may make one slow
+					failed++
+				}
 				return nil
 			}
 			c.Events = gatebook.JoinEvents(spoil, spoil, gatebook.Events{HandlerFailed: count, SignIn: func(_ context.Context, e *gatebook.SignInEvent) error {
@@ -816,8 +818,8 @@ func TestConcurrentSignIns(t *testing.T) {
 		if got := len(of(entries, record.TypeSignIn)); got != signIns {
 			t.Errorf("recorded %d sign-ins, told of %d", got, signIns)
 		}
-		if got := len(of(entries, record.TypeHandlerFailed)); got == 0 || got != slow {
-			t.Errorf("recorded %d failures, told of %d", got, slow)
+		if got := len(of(entries, record.TypeHandlerFailed)); got == 0 || got != failed {
+			t.Errorf("recorded %d failures, told of %d", got, failed)
 		}
 		if strings.Contains(fmt.Sprint(entries), "spoilt") {
 			t.Error("what a handler did to its copy is in the book")

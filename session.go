@@ -381,6 +381,7 @@ func (a *Auth) endCookies(v *visit) {
 // invalid notes a session cookie or token that opens nothing.
 func (a *Auth) invalid(ctx context.Context, v *visit, f *firing, reason string) {
 	r := a.newRecorder(v)
+	a.log.Warn("session token opens nothing", "reason", reason, "client_address", r.request.IP.String())
 	a.noteOnce(ctx, f, &SessionInvalidEvent{r.failure(record.TypeSessionInvalid, reason)}, "", "")
 }
 
