@@ -245,7 +245,7 @@ func (d *DB) prepare(ctx context.Context) {
 			return false
 		}
 		if !p.CompareAndSwap(nil, stmt) {
-			_ = stmt.Close()
+			defer func() { _ = stmt.Close() }()
 		}
 		return true
 	})

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"syscall"
 	"time"
@@ -46,12 +47,16 @@ func load(port int, requests [][]byte, length int, during time.Duration) (answer
 		return nil
 	}
 	conns := map[int32]*conn{}
+	defer func() {
+		for _, c := range conns {
+			syscall.Close(c.fd)
+		}
+	}()
 	for range connections {
 		fd, err := dial(port)
 		if err != nil {
 			return 0, err
 		}
-		defer syscall.Close(fd)
 		c := &conn{fd: fd, buf: make([]byte, length+1)}
 		conns[int32(fd)] = c
 		ev := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}
@@ -84,7 +89,7 @@ func load(port int, requests [][]byte, length int, during time.Duration) (answer
 			c := conns[ev.Fd]
 			n, err := syscall.Read(c.fd, c.buf[c.got:])
 			if err != nil || n <= 0 {
-				return 0, fmt.Errorf("the server closed a connection (%v)", err)
+				return 0, fmt.Errorf("the server closed a connection: %w", errors.Join(err, io.EOF))
 			}
 			if c.got += n; c.got < length {
 				continue

@@ -92,6 +92,12 @@ func serve(arg string) error {
 	}
 	plain := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello\n") })
 	var p ports
+	var servers []*http.Server
+	defer func() {
+		for _, srv := range servers {
+			srv.Close()
+		}
+	}()
 	for _, l := range []struct {
 		port    *int
 		handler http.Handler
@@ -102,7 +108,7 @@ func serve(arg string) error {
 		}
 		*l.port = ln.Addr().(*net.TCPAddr).Port
 		srv := &http.Server{Handler: l.handler, ReadHeaderTimeout: 10 * time.Second}
-		defer srv.Close()
+		servers = append(servers, srv)
 		go srv.Serve(ln)
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(p); err != nil {

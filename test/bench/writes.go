@@ -301,10 +301,12 @@ func (b *bareCommit) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.StmtContext(ctx, b.check).ExecContext(ctx, digest[:], b.expires.UnixMilli()); err != nil {
+	check, entry := tx.StmtContext(ctx, b.check), tx.StmtContext(ctx, b.entry)
+	defer func() { _ = errors.Join(check.Close(), entry.Close()) }()
+	if _, err := check.ExecContext(ctx, digest[:], b.expires.UnixMilli()); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	if _, err := tx.StmtContext(ctx, b.entry).ExecContext(ctx, id, b.row.header, b.row.blocks, b.row.terms); err != nil {
+	if _, err := entry.ExecContext(ctx, id, b.row.header, b.row.blocks, b.row.terms); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
