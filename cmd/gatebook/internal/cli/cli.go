@@ -52,7 +52,7 @@ func Main() int {
 		kong.Description("Authentication with a book of record."),
 		kong.Writers(env.stdout, env.stderr), kong.Exit(func(status int) { exited = status }))
 	if err != nil {
-		fmt.Fprintln(env.stderr, "gatebook:", err)
+		complain(env.stderr, err.Error())
 		return 1
 	}
 	chosen, err := parser.Parse(args)
@@ -60,7 +60,7 @@ func Main() int {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(env.stderr, "gatebook: %v (gatebook --help lists the commands)\n", err)
+		complain(env.stderr, err.Error()+" (gatebook --help lists the commands)")
 		return 2
 	}
 	if err := chosen.Run(env); err != nil {
@@ -81,8 +81,11 @@ func report(w io.Writer, err error) {
 		}
 		return
 	}
-	fmt.Fprintln(w, "gatebook:", clean(err.Error()))
+	complain(w, err.Error())
 }
+
+// complain prints a line. If that fails nowhere is left to say so.
+func complain(w io.Writer, text string) { _, _ = fmt.Fprintln(w, "gatebook:", clean(text)) }
 
 // terminal reports whether f is a terminal, or another device of its kind.
 func terminal(f *os.File) bool {

@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 // fakeProvider answers with the metadata of an OpenID provider (OpenID Connect
 // Discovery 1.0, Section 4.2), which is all that doctor asks for.
 func fakeProvider(t *testing.T) *httptest.Server {
+	t.Helper()
 	var s *httptest.Server
 	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/.well-known/openid-configuration" {
@@ -68,6 +69,7 @@ func fakeProvider(t *testing.T) *httptest.Server {
 
 // closedPort returns an address that nobody listens on.
 func closedPort(t *testing.T) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -167,8 +169,8 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	for {
 		res, err := client.Get("http://" + args[0] + args[1])
 		if err == nil {
-			defer res.Body.Close()
 			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
 			ts.Check(err)
 			if got := strconv.Itoa(res.StatusCode); got != args[2] {
 				ts.Fatalf("GET %s = %s, want %s\n%s", args[1], got, args[2], body)

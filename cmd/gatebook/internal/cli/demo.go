@@ -29,8 +29,9 @@ func (c *demoCommand) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	return d.Run(env.ctx, func() {
-		fmt.Fprintf(env.stdout, "Gatebook demo: %s (its data is in %s; Ctrl-C ends it)\n", d.URL(), shorten(d.Dir()))
+	return d.Run(env.ctx, func() error {
+		_, err := fmt.Fprintf(env.stdout, "Gatebook demo: %s (its data is in %s; Ctrl-C ends it)\n", d.URL(), shorten(d.Dir()))
+		return err
 	})
 }
 

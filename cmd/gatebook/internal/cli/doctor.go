@@ -36,19 +36,21 @@ func (c *doctorCommand) Run(env *environment) error {
 	d := &diagnosis{w: env.stdout}
 	c.examine(env.ctx, d)
 	if d.wrong {
-		return errWrong
+		return errors.Join(errWrong, d.err)
 	}
-	return nil
+	return d.err
 }
 
 // diagnosis prints findings.
 type diagnosis struct {
 	w     io.Writer
 	wrong bool
+	err   error // of writing
 }
 
 func (d *diagnosis) line(mark, subject, format string, args ...any) {
-	fmt.Fprintf(d.w, "%-5s  %-12s  %s\n", mark, clean(subject), clean(fmt.Sprintf(format, args...)))
+	_, err := fmt.Fprintf(d.w, "%-5s  %-12s  %s\n", mark, clean(subject), clean(fmt.Sprintf(format, args...)))
+	d.err = errors.Join(d.err, err)
 }
 
 func (d *diagnosis) ok(subject, format string, args ...any) { d.line("ok", subject, format, args...) }
@@ -129,7 +131,7 @@ func examineSettings(d *diagnosis, settings *gatebook.Config) {
 		d.fault("settings", "%v", err)
 		return
 	}
-	defer pool.Close()
+	defer func() { _ = pool.Close() }() // it was never opened
 	s.Adapter = sqlite.New(pool)
 	if _, err := gatebook.New(s); err != nil {
 		d.fault("settings", "%v", err)
@@ -173,7 +175,7 @@ func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
 		d.fault("database", "%s: %v", path, err)
 		return
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }() // it was only read
 	var version, journal string
 	err = db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version)
 	if err == nil {
@@ -272,6 +274,6 @@ func (c *doctorCommand) examineMail(ctx context.Context, d *diagnosis, id, smtp 
 		d.fault(id, "the mail server does not answer: %v", err)
 		return
 	}
-	conn.Close()
+	_ = conn.Close() // nothing was sent
 	d.ok(id, "the mail server %s answers", at)
 }

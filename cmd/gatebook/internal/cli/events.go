@@ -54,7 +54,7 @@ func (c *eventsCommand) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }() // it was only read
 	out := bufio.NewWriter(env.stdout)
 	p := &printer{w: out, json: c.JSON, color: terminal(env.stdout) && os.Getenv("NO_COLOR") == ""}
 	err = c.print(env.ctx, b.Book, filter, p)

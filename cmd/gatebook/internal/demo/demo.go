@@ -49,12 +49,12 @@ type Demo struct {
 	cfg      Config
 	url      string
 	start    start
-	listener *net.TCPListener
-	socket   *os.File // the same socket, for the site
-	provider net.Listener
+	socket   *os.File // of the site, for it to inherit
+	provider *net.TCPListener
 	handler  http.Handler
 	log      *slog.Logger
 	logFile  *os.File
+	opened   []io.Closer
 
 	mu   sync.Mutex
 	site *site // guarded by mu
@@ -65,8 +65,7 @@ type Demo struct {
 func New(cfg Config) (*Demo, error) {
 	d := &Demo{cfg: cfg}
 	if err := d.prepare(); err != nil {
-		d.Close()
-		return nil, err
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
@@ -92,6 +91,7 @@ func (d *Demo) prepare() error {
 	if err != nil {
 		return fmt.Errorf("make the demo's log: %w", err)
 	}
+	d.opened = append(d.opened, d.logFile)
 	d.log = slog.New(slog.NewTextHandler(d.logFile, nil))
 	// The protocol library of the provider logs to the default logger only.
 	slog.SetDefault(d.log)
@@ -100,10 +100,11 @@ func (d *Demo) prepare() error {
 	if err != nil {
 		return err
 	}
-	d.listener = site.(*net.TCPListener)
-	if d.socket, err = d.listener.File(); err != nil {
+	d.opened = append(d.opened, site)
+	if d.socket, err = site.File(); err != nil {
 		return err
 	}
+	d.opened = append(d.opened, d.socket)
 	if d.provider, err = listen(d.cfg.ProviderAddr, "--idp-addr"); err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func keptSecret(path string) (string, error) {
 
 // listen listens on a loopback address. The demo's people need no password, so
 // nobody else on the network may reach them.
-func listen(addr, flag string) (net.Listener, error) {
+func listen(addr, flag string) (*net.TCPListener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q is no address with a port, such as 127.0.0.1:8080", flag, addr)
@@ -150,14 +151,14 @@ func listen(addr, flag string) (net.Listener, error) {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("%s %q: the demo listens on this machine only: 127.0.0.1 or localhost", flag, addr)
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%s is used by another program: choose another address with %s", addr, flag)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s (%s): %w", addr, flag, err)
 	}
-	return ln, nil
+	return ln.(*net.TCPListener), nil
 }
 
 func port(ln net.Listener) string { return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port) }
@@ -181,33 +182,27 @@ func (d *Demo) SitePID() int {
 
 // Close lets go of what New opened.
 func (d *Demo) Close() error {
-	for _, c := range []io.Closer{d.socket, d.listener, d.provider, d.logFile} {
-		switch c := c.(type) {
-		case *os.File:
-			if c != nil {
-				c.Close()
-			}
-		case *net.TCPListener:
-			if c != nil {
-				c.Close()
-			}
-		case net.Listener:
-			if c != nil {
-				c.Close()
-			}
+	var err error
+	for _, c := range d.opened {
+		if e := c.Close(); !errors.Is(e, net.ErrClosed) { // the provider's server closes its own
+			err = errors.Join(err, e)
 		}
 	}
-	return nil
+	d.opened = nil
+	return err
 }
 
 // Run serves until ctx ends, and calls ready when the site does for the first
 // time. It returns nil when ctx ended, and an error when the site cannot be
 // kept running.
-func (d *Demo) Run(ctx context.Context, ready func()) error {
-	defer d.Close()
+func (d *Demo) Run(ctx context.Context, ready func() error) error {
+	return errors.Join(d.serve(ctx, ready), d.Close())
+}
+
+func (d *Demo) serve(ctx context.Context, ready func() error) error {
 	server := &http.Server{Handler: d.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)}
-	defer server.Close()
+	defer func() { _ = server.Close() }() // its listener is closed by Close
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(d.provider) }()
 
@@ -222,7 +217,10 @@ func (d *Demo) Run(ctx context.Context, ready func()) error {
 		case <-s.ready:
 			unready = 0
 			if ready != nil {
-				ready()
+				if err := ready(); err != nil {
+					s.stop()
+					return err
+				}
 				ready = nil
 				debug.FreeOSMemory() // what starting took is not needed again
 			}
@@ -263,7 +261,7 @@ type site struct {
 }
 
 func (d *Demo) startSite() (*site, error) {
-	cmd := exec.Command(d.cfg.Site[0], d.cfg.Site[1:]...)
+	cmd := exec.Command(d.cfg.Site[0], d.cfg.Site[1:]...) //nolint:gosec,noctx // G204: this program itself; stop ends it
 	cmd.ExtraFiles = []*os.File{d.socket}
 	cmd.Stderr = d.logFile
 	cmd.Dir = d.cfg.Dir
@@ -322,13 +320,13 @@ const stopTime = 10 * time.Second
 
 // stop ends the site: kindly, and when that does not help, not.
 func (s *site) stop() {
-	s.input.Close()
+	_ = s.input.Close() // it may have ended meanwhile
 	timer := time.NewTimer(stopTime)
 	defer timer.Stop()
 	select {
 	case <-s.gone:
 	case <-timer.C:
-		s.cmd.Process.Kill()
+		_ = s.cmd.Process.Kill() // it may have ended meanwhile
 		<-s.gone
 	}
 }

@@ -184,11 +184,11 @@ func times(n int64) string {
 // lists that fit stay on one line.
 func highlight(raw []byte) template.HTML {
 	if !json.Valid(raw) {
-		return template.HTML(template.HTMLEscapeString(string(raw)))
+		return template.HTML(template.HTMLEscapeString(string(raw))) //nolint:gosec // G203: it is escaped
 	}
 	l := layout{in: raw}
 	l.value(0)
-	return template.HTML(l.out.String())
+	return template.HTML(l.out.String()) //nolint:gosec // G203: mark escapes what is not ours
 }
 
 // jsonWidth is how long a line of laid out JSON may be.

@@ -40,10 +40,10 @@ const (
 // The person who has a password. Their address is none of the provider's
 // people, so that each way to sign in begins as a user of its own.
 const (
-	passwordUser  = "5f0c7f0e-6d0b-4b59-9a53-1f6f0a0b5c11"
-	passwordName  = "ada"
-	password      = "password"
-	passwordEmail = "ada@gatebook.example"
+	typistID    = "5f0c7f0e-6d0b-4b59-9a53-1f6f0a0b5c11"
+	typistName  = "ada"
+	typistWord  = "password" // the demo says so on its page
+	typistEmail = "ada@gatebook.example"
 )
 
 // RunSite is the process of the site: it serves on the socket it inherited as
@@ -57,7 +57,7 @@ func RunSite(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the site is started by `gatebook demo` only: %w", err)
 	}
-	socket.Close()
+	_ = socket.Close() // the listener has a copy of its own
 	input := json.NewDecoder(os.Stdin)
 	var first command
 	if err := input.Decode(&first); err != nil || first.Start == nil {
@@ -69,8 +69,7 @@ func RunSite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.db.Close()
-	return s.run(ctx, ln, input)
+	return errors.Join(s.run(ctx, ln, input), s.db.Close())
 }
 
 // server is the site.
@@ -107,8 +106,7 @@ func newServer(in start, parent *line, log *slog.Logger) (*server, error) {
 		err = s.seed(context.Background())
 	}
 	if err != nil {
-		db.Close()
-		return nil, err
+		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
@@ -148,7 +146,7 @@ func (s *server) newAuth() (*gatebook.Auth, error) {
 
 // seed makes the person who has a password.
 func (s *server) seed(ctx context.Context) error {
-	_, err := s.auth.CreateUser(ctx, gatebook.User{ID: passwordUser, Name: "Ada Lovelace", Email: passwordEmail})
+	_, err := s.auth.CreateUser(ctx, gatebook.User{ID: typistID, Name: "Ada Lovelace", Email: typistEmail})
 	if errors.Is(err, gatebook.ErrConflict) {
 		return nil // there since an earlier start
 	}
@@ -158,9 +156,9 @@ func (s *server) seed(ctx context.Context) error {
 // authorize checks the one password there is. What is wrong is for the book;
 // both mistakes take the same time and get the same answer.
 func (s *server) authorize(ctx context.Context, typed map[string]string, _ *http.Request) (*gatebook.User, error) {
-	known := same(typed["username"], passwordName)
-	right := same(typed["password"], password)
-	found, err := s.db.Find(ctx, gatebook.Query{UserID: passwordUser})
+	known := same(typed["username"], typistName)
+	right := same(typed["password"], typistWord)
+	found, err := s.db.Find(ctx, gatebook.Query{UserID: typistID})
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +166,7 @@ func (s *server) authorize(ctx context.Context, typed map[string]string, _ *http
 	case known&right == 1 && found.ByID != nil:
 		return &found.ByID.User, nil
 	case known == 1 && found.ByID != nil:
-		return nil, &gatebook.CredentialsError{Reason: record.ReasonBadCredentials, Target: passwordEmail}
+		return nil, &gatebook.CredentialsError{Reason: record.ReasonBadCredentials, Target: typistEmail}
 	}
 	return nil, &gatebook.CredentialsError{Reason: record.ReasonUnknownUser}
 }
@@ -239,8 +237,7 @@ func (s *server) run(ctx context.Context, ln net.Listener, commands *json.Decode
 	defer cancel()
 	err = errors.Join(err, web.Shutdown(drain))
 	stop()
-	<-numbered
-	return errors.Join(err, s.auth.Close(drain))
+	return errors.Join(err, <-numbered, s.auth.Close(drain))
 }
 
 // obey carries out commands until there are no more.

@@ -79,7 +79,7 @@ func (s *Server) open(cfg *config.Config) error {
 	if listen == "" {
 		listen = DefaultListen
 	}
-	if s.listener, err = net.Listen("tcp", listen); err != nil {
+	if s.listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", listen); err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
 	s.web = &http.Server{
@@ -220,7 +220,7 @@ func (s *Server) Close() error { s.release(); return nil }
 func (s *Server) release() {
 	s.closing.Do(func() {
 		if s.listener != nil {
-			s.listener.Close()
+			_ = s.listener.Close() // Run has closed it already
 		}
 		if s.db != nil {
 			if err := s.db.Close(); err != nil {
