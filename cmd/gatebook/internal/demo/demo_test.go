@@ -198,8 +198,7 @@ func (v *visitor) submit(on page, action string, typed url.Values) page {
 		}
 		return v.do(http.MethodPost, to.String(), form)
 	}
-	_, main, _ := strings.Cut(on.body, "<main")
-	v.t.Fatalf("the page %s has no form for %s:\n%s", on.url.Path, action, main)
+	v.t.Fatalf("the page %s has no form for %s:\n%s", on.url.Path, action, visible(on.body))
 	return page{}
 }
 
@@ -261,10 +260,18 @@ func want(t *testing.T, p page, status int, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(p.body, part) {
-			_, main, _ := strings.Cut(p.body, "<main")
-			t.Errorf("%s does not say %q:\n%s", p.url.Path, part, main)
+			t.Errorf("%s does not say %q:\n%s", p.url.Path, part, visible(p.body))
 		}
 	}
+}
+
+// visible returns the part of a page without style and script.
+func visible(body string) string {
+	if _, main, ok := strings.Cut(body, "<main"); ok {
+		body = main
+	}
+	body, _, _ = strings.Cut(body, "<script")
+	return body
 }
 
 // sitePID finds the site among the children of the demo.
@@ -770,5 +777,35 @@ func TestNoSecrets(t *testing.T) {
 		if name != "" && info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s can be read by others: %v", name, info.Mode())
 		}
+	}
+}
+
+// The page can say that something is missing: each row damages the database in
+// one way.
+func TestAudit(t *testing.T) {
+	tests := []struct{ name, damage, want string }{
+		{"a user", `INSERT INTO user (id, email) VALUES ('x', 'x@example.com')`, "1 without createUser"},
+		{"an account", `INSERT INTO account (userId, type, provider, providerAccountId) SELECT id, 'oidc', 'demo', 'x' FROM user LIMIT 1`, "1 without linkAccount"},
+		{"a session", `UPDATE gatebook_sessions SET sid = 'another'`, "1 without signIn"},
+		{"an entry", `DELETE FROM gatebook_log WHERE seq = 3`, "№ 3 is missing"},
+		{"the first entry", `DELETE FROM gatebook_log WHERE seq = 1`, "№ 1 is missing"},
+		{"the last entry", `DELETE FROM gatebook_log WHERE seq = 4`, "1 without signIn"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			d := run(t, t.TempDir())
+			v := d.visitor()
+			v.throughProvider("ada")
+			want(t, v.numbered(), 200, "4 entries, no gap")
+			db, err := sqlite.Open(filepath.Join(d.dir, "site.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if _, err := db.SQL().ExecContext(t.Context(), test.damage); err != nil {
+				t.Fatal(err)
+			}
+			want(t, v.get("/"), 200, test.want, `class="state broken"`)
+		})
 	}
 }

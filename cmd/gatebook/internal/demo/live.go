@@ -50,7 +50,8 @@ func (s *server) live(w http.ResponseWriter, r *http.Request) {
 	go s.follow(ctx, cursor, entries)
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
-	s.sendState(ctx, st)
+	auditor := newAuditor(s.db)
+	s.sendState(ctx, st, auditor)
 	for st.err == nil {
 		select {
 		case <-s.ending:
@@ -69,9 +70,9 @@ func (s *server) live(w http.ResponseWriter, r *http.Request) {
 			v := viewOf(f.entry)
 			v.Open = true
 			st.event("entry", v.Cursor, s.page.render("act", actView{ID: v.Act, Time: v.actTime, Route: v.route, Entries: []entryView{v}}))
-			s.sendState(ctx, st)
+			s.sendState(ctx, st, auditor)
 		case <-tick.C:
-			s.sendState(ctx, st)
+			s.sendState(ctx, st, auditor)
 		}
 	}
 }
@@ -94,8 +95,8 @@ func (s *server) follow(ctx context.Context, c book.Cursor, to chan<- followed) 
 
 // sendState sends the state and the last kill if they changed since they were
 // sent last.
-func (s *server) sendState(ctx context.Context, st *stream) {
-	a, err := s.audit.check(ctx)
+func (s *server) sendState(ctx context.Context, st *stream, auditor *auditor) {
+	a, err := auditor.check(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.log.Warn("audit", "error", err)

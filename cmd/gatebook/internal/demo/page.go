@@ -195,7 +195,7 @@ func (s *server) homeView(w http.ResponseWriter, r *http.Request) (*homeView, er
 		newest := v.Acts[0].Entries
 		newest[len(newest)-1].Open = true
 	}
-	if v.State, err = s.audit.check(ctx); err != nil {
+	if v.State, err = newAuditor(s.db).check(ctx); err != nil {
 		return nil, err
 	}
 	if c := s.start.Crash; c != nil {

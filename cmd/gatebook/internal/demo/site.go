@@ -80,7 +80,6 @@ type server struct {
 	parent *line
 	db     *sqlite.DB
 	auth   *gatebook.Auth
-	audit  *auditor
 	mails  mailbox
 	trap   *trap
 	page   *page
@@ -97,7 +96,7 @@ func newServer(in start, parent *line, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{start: in, origin: origin, log: log, parent: parent, db: db, audit: newAuditor(db),
+	s := &server{start: in, origin: origin, log: log, parent: parent, db: db,
 		mails: mailbox{filepath.Join(in.Dir, mailFolder)}, trap: &trap{parent: parent}, ending: make(chan struct{})}
 	if s.auth, err = s.newAuth(); err == nil {
 		s.page, err = newPage(in.Issuer)

@@ -4,7 +4,7 @@
   "use strict";
   const $ = (id) => document.getElementById(id);
   const list = $("acts");
-  if (!list || !("EventSource" in window)) return;
+  if (!list || list.dataset.earlier) return; // older entries stand still
   const root = document.documentElement;
   const state = $("state"), crash = $("crash-result"), dock = $("dock");
   let cursor = list.dataset.cursor, seq = Number(list.dataset.seq), source, asked = false;
@@ -82,14 +82,6 @@
     } catch { /* the server may be gone before it answers */ }
   });
 
-  document.querySelectorAll("[data-fill]").forEach((b) => {
-    b.hidden = false;
-    b.addEventListener("click", () => {
-      for (const [id, value] of Object.entries(JSON.parse(b.dataset.fill))) $(id).value = value;
-    });
-  });
-
-  if (list.dataset.earlier) return; // older entries stand still
   addEventListener("pagehide", () => source?.close());
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
   connect();
