@@ -355,6 +355,9 @@ func TestWrongPassword(t *testing.T) {
 	if first == nil || second == nil || first[1] != second[1] {
 		t.Errorf("the visitor reads %q and %q, want the same", first, second)
 	}
+	if wrong.url.String() != unknown.url.String() {
+		t.Errorf("the visitor comes to %s and %s, want the same", wrong.url, unknown.url)
+	}
 	got := types(d.entries(book.Filter{Types: []string{record.TypeSignInFailed}}))
 	if got != "signIn.failed:badCredentials signIn.failed:unknownUser" {
 		t.Errorf("the book has %q, want both reasons", got)
