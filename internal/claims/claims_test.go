@@ -168,6 +168,71 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+func TestTexts(t *testing.T) {
+	long := strings.Repeat("long ", 100)
+	o, err := claims.Parse([]byte(`{"a":"one","b":2,"c":"\u00e9\ud800","d":"` + long + `","e":""}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][]string{nil, {"a"}, {"a", "b", "none", "c", "e"}, {"d", "a", "d"}} {
+		got := make([]string, len(names))
+		o.Texts(got, names...)
+		for i, name := range names {
+			if want, _ := o.String(name); got[i] != want {
+				t.Errorf("Texts of %q gives %q for %s, want %q", names, got[i], name, want)
+			}
+		}
+	}
+}
+
+func TestAppendWith(t *testing.T) {
+	one, two := claims.Member{Name: "a", Value: []byte(`[1]`)}, claims.Member{Name: "n\"", Value: []byte(`null`)}
+	for _, text := range []string{`{}`, `{"a":0}`, `{"b": [1, 2],"a":{}}`, `{"a":1,"n\"":2,"c":3}`} {
+		for _, with := range [][]claims.Member{nil, {one}, {two}, {one, two}, {two, one}} {
+			o, err := claims.Parse([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, before := string(o.AppendWith([]byte("x"), with...)), string(o.Append(nil))
+			changed := o.Clone()
+			for _, m := range with {
+				if err := changed.SetRaw(m.Name, m.Value); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := "x" + string(changed.Append(nil)); got != want {
+				t.Errorf("%s with %d others is appended as %s, want %s", text, len(with), got, want)
+			}
+			if after := string(o.Append(nil)); after != before {
+				t.Errorf("AppendWith made %s of %s", after, before)
+			}
+		}
+	}
+}
+
+func TestOf(t *testing.T) {
+	o := claims.Of(claims.Member{Name: "user", Value: []byte(`{"name":null}`)}, claims.Member{Name: "n", Value: []byte(`1`)})
+	if got := string(o.Append(nil)); got != `{"user":{"name":null},"n":1}` {
+		t.Errorf("Of gives %s", got)
+	}
+	if n, ok := o.Int64("n"); n != 1 || !ok {
+		t.Errorf("Int64 = %d, %t", n, ok)
+	}
+}
+
+func TestAppendMember(t *testing.T) {
+	o, err := claims.Parse([]byte(`{"a": {"b": [1, 2]},"c":"x y"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"a": `={"b":[1,2]}`, "c": `="x y"`, "none": "="} {
+		got, ok := o.AppendMember([]byte("="), name)
+		if string(got) != want || ok != (name != "none") {
+			t.Errorf("AppendMember(%q) = %s, %t, want %s", name, got, ok, want)
+		}
+	}
+}
+
 func TestFailedChangesLeaveTheObject(t *testing.T) {
 	o := parse(t, `{"a":1}`)
 	for _, raw := range []string{``, ` `, `1,"admin":true`, `1}`, `{`, "\"\xff\"", `nan`, strings.Repeat("[", 32) + strings.Repeat("]", 32)} {

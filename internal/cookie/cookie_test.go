@@ -43,6 +43,19 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+func TestAppendExpires(t *testing.T) {
+	start := time.Date(1999, 12, 25, 0, 0, 0, 0, time.UTC)
+	for i := range 3000 { // through every day of the week, month, hour and leap days
+		at := start.Add(time.Duration(i) * (37*time.Hour + 61*time.Minute + 13*time.Second))
+		for _, at := range []time.Time{at, at.In(time.FixedZone("", 5*3600)), at.AddDate(-1995, 0, 0), at.AddDate(9000, 0, 0)} {
+			c := cookie.Cookie{Name: "a", Expires: at}
+			if got, want := string(c.Append(nil)), "a=; Expires="+at.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"); got != want {
+				t.Fatalf("Append = %s, want %s", got, want)
+			}
+		}
+	}
+}
+
 func TestGet(t *testing.T) {
 	tests := []struct {
 		name   string

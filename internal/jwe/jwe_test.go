@@ -168,6 +168,24 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+func TestSealed(t *testing.T) {
+	first, both, other := newCodec(t, "one"), newCodec(t, "two", "one"), newCodec(t, "three")
+	token := string(first.Seal(nil, []byte("{}")))
+	for _, tt := range []struct {
+		name  string
+		codec *jwe.Codec
+		token string
+		want  bool
+	}{
+		{"its own", first, token, true}, {"of an older secret", both, token, true}, {"another's", other, token, false},
+		{"of a newer secret", first, string(both.Seal(nil, nil)), false}, {"cut", first, token[:100], false}, {"empty", first, "", false},
+	} {
+		if got := tt.codec.Sealed(tt.token); got != tt.want {
+			t.Errorf("Sealed of a token that is %s = %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestNewErrors(t *testing.T) {
 	for _, secrets := range [][]string{nil, {}, {""}, {"hunter2", ""}} {
 		c, err := jwe.New(secrets, salt)
