@@ -1,0 +1,389 @@
+package gatebook
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatebook/gatebook/record"
+)
+
+// proved is a sign-in after its proof, on its way to a session.
+type proved struct {
+	info          ProviderInfo
+	method        string
+	profile       User
+	account       Account
+	raw           *Claims
+	emailVerified bool
+	linkByEmail   bool
+	auth          AuthInfo
+	credentials   map[string]string
+
+	query  Query
+	check  [32]byte
+	use    []Write // what the first commit uses up
+	vetoed bool    // the signIn callback was asked
+
+	newUserID string
+	// token is what the jwt callback returned for the user tokenFor; refusal is
+	// what it came to when it gave none.
+	token    *Claims
+	tokenFor string
+	sid      string
+	old      Claims // of the token that came with the request
+}
+
+// finish decides a proved sign-in, carries it out and answers. When another act
+// gets in its way it is decided anew from fresh reads; callbacks are not called
+// again.
+func (x *exchange) finish(in *proved) {
+	ctx := context.WithoutCancel(x.r.Context())
+	in.newUserID = uuid.NewString()
+	in.sid = newSID()
+	var no *refused
+	err := retry(func() (err error) {
+		no = nil
+		t, no2, err := x.read(ctx, in)
+		if err != nil || no2 != nil {
+			no = no2
+			return err
+		}
+		if !in.vetoed {
+			in.vetoed = true
+			user := in.profile.clone()
+			switch {
+			case in.method == TypeCredentials: // whom Authorize returned
+			case t.byAccount != nil:
+				user = t.byAccount.User.clone()
+			case in.method == TypeEmail && t.byEmail != nil:
+				user = t.byEmail.User.clone()
+			default:
+				user.ID = in.newUserID
+			}
+			account := in.account.clone()
+			if in.method == TypeEmail {
+				account.UserID = user.ID
+			}
+			if no = x.veto(ctx, &SignInAttempt{User: user, Account: account, Profile: in.raw.clone(), Credentials: in.credentials}); no != nil {
+				no.known = t.byAccount
+				if no.known == nil {
+					no.known = t.byEmail
+				}
+				return nil
+			}
+		}
+		no, err = x.carryOut(ctx, in, t)
+		return err
+	})
+	switch {
+	case err != nil:
+		r := notStored(err)
+		r.auth = in.info
+		x.refuse(r)
+	case no != nil:
+		no.auth = in.info
+		if no.target == "" {
+			no.target = in.profile.Email
+		}
+		if no.writes == nil && no.cause != record.TypeReplayDetected {
+			no.writes = in.use
+		}
+		x.refuse(*no)
+	}
+}
+
+// notStored refuses a sign-in that could not be committed: because of the store,
+// or because an InTx handler did not want it.
+func notStored(err error) refused {
+	var own *inTxError
+	if errors.As(err, &own) {
+		return refused{reason: record.ReasonInternal, step: "InTx handler", err: own.err}
+	}
+	return refused{reason: record.ReasonStoreError, step: "store the sign-in", err: err}
+}
+
+// newSID returns a new session id, 22 characters.
+func newSID() string { return record.NewKey().String() }
+
+// read asks what the decision needs. A nil attempt means that it refuses.
+func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, error) {
+	a := x.a
+	t := &attempt{method: in.method, profile: in.profile, account: in.account, emailVerified: in.emailVerified,
+		linkByEmail: in.linkByEmail, database: a.cfg.Session.Strategy == StrategyDatabase, now: x.now, newUserID: in.newUserID}
+	token, _ := x.sessionChunks()
+	tokenUser := ""
+	if token != "" && !t.database {
+		if c, err := a.openToken(token, x.now, x.cookieName(sessionCookie)); err == nil {
+			in.old = c
+			tokenUser = c.String("sub")
+		}
+	}
+	if a.adapter == nil {
+		return t, nil, nil
+	}
+	q := in.query
+	if t.database && len(token) <= 1024 {
+		q.Session = Secret(token)
+	} else if in.method != TypeCredentials {
+		q.UserID = tokenUser
+	}
+	found, err := a.adapter.Find(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	if found.CheckUsed || in.query.Verification != "" && found.Verification == nil {
+		r := x.replay(in)
+		r.known = found.ByEmail
+		return nil, &r, nil
+	}
+	t.byAccount, t.byEmail = found.ByAccount, found.ByEmail
+	switch {
+	case t.database && found.Session != nil && found.Session.Session.Expires.After(x.now):
+		t.session, t.signedIn = &found.Session.Session, &found.Session.FoundUser
+	case !t.database && in.method != TypeCredentials:
+		t.signedIn = found.ByID
+	}
+	if in.method == TypeCredentials {
+		t.byAccount = found.ByID
+		if t.database && found.ByID == nil {
+			return nil, &refused{reason: record.ReasonConfiguration,
+				step: "credentials with database sessions need a user of the adapter, and Authorize returned another"}, nil
+		}
+	}
+	return t, nil, nil
+}
+
+// decision decides; credentials and sign-ins without an adapter take the user
+// as it was proved.
+func (x *exchange) decision(in *proved, t *attempt) decision {
+	if x.a.adapter != nil && in.method != TypeCredentials {
+		return decide(*t)
+	}
+	d := decision{user: FoundUser{User: in.profile}}
+	if in.method != TypeCredentials {
+		d.user.User.ID = in.newUserID
+	}
+	if t.byAccount != nil {
+		d.user.Subject = t.byAccount.Subject
+		d.meet()
+	} else {
+		d.user.Subject = record.NewKey()
+	}
+	d.ends = t.signedIn != nil && t.signedIn.User.ID != d.user.User.ID
+	return d
+}
+
+// carryOut commits a decided sign-in and answers, or says why it is refused.
+func (x *exchange) carryOut(ctx context.Context, in *proved, t *attempt) (*refused, error) {
+	d := x.decision(in, t)
+	if d.refused != "" {
+		return &refused{page: "OAuthAccountNotLinked", reason: d.refused, step: "the account belongs to another user or needs linking",
+			known: &d.user, account: &AccountKey{in.account.Provider, in.account.ProviderAccountID}}, nil
+	}
+	rec := x.a.newRecorder(x.visit)
+	rec.actor = Actor{Type: record.ActorUser, ID: d.user.User.ID}
+	rec.auth = in.auth
+	k := keys{subject: d.user.Subject, actor: d.user.Subject}
+	events := x.changes(rec, in, d, k)
+	if t.database {
+		return nil, x.signInRow(ctx, rec, in, t, d, events)
+	}
+	return x.signInToken(ctx, rec, in, d, events)
+}
+
+// changes returns the events of what a sign-in does to user and account.
+func (x *exchange) changes(rec *recorder, in *proved, d decision, k keys) []told {
+	var events []told
+	add := func(ev Event) {
+		ev.Meta().Subject = d.user.User.ID
+		events = append(events, told{ev, k})
+	}
+	if d.created {
+		add(&CreateUserEvent{Envelope: rec.envelope(record.TypeCreateUser), User: d.user.User.clone(),
+			SignInInfo: &SignInInfo{Provider: in.info.ID, Account: in.account.clone(), Profile: in.raw.clone()}})
+	}
+	if d.updated {
+		add(&UpdateUserEvent{Envelope: rec.envelope(record.TypeUpdateUser), User: d.user.User.clone(), Changed: []string{"emailVerified"}})
+	}
+	if d.linked {
+		profile := in.profile
+		add(&LinkAccountEvent{Envelope: rec.envelope(record.TypeLinkAccount), User: d.user.User.clone(), Account: in.account.clone(), Profile: &profile})
+	}
+	return events
+}
+
+// signInEvent returns the signIn event of a carried-out decision.
+func (x *exchange) signInEvent(rec *recorder, in *proved, d decision, sid string) *SignInEvent {
+	ev := &SignInEvent{Envelope: rec.envelope(record.TypeSignIn), User: d.user.User.clone(), Account: in.account.clone(),
+		Profile: in.raw.clone(), strategy: x.a.cfg.Session.Strategy}
+	if in.method == TypeEmail {
+		ev.Account.UserID = d.user.User.ID
+	}
+	if x.a.adapter != nil && in.method != TypeCredentials {
+		ev.IsNewUser = new(d.isNew)
+	}
+	ev.Subject, ev.Session = d.user.User.ID, sid
+	return ev
+}
+
+// signInRow signs in with a database session: everything is one commit.
+func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, events []told) error {
+	k := keys{subject: d.user.Subject, actor: d.user.Subject}
+	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
+	if d.ends && t.session != nil {
+		old := t.signedIn
+		oldKey := old.Subject
+		if oldKey.IsZero() {
+			oldKey = record.NewKey()
+			writes = append(writes, AddSubject{UserID: old.User.ID, Subject: oldKey})
+		}
+		writes = append(writes, DeleteSession{Handle: t.session.Handle})
+		ev := &SessionRevokedEvent{Envelope: rec.envelope(record.TypeSessionRevoked), User: old.User.clone(), Scope: "one", Count: 1}
+		ev.Subject, ev.Session = old.User.ID, t.session.ID
+		events = append(events, told{ev, keys{subject: oldKey, actor: k.actor}})
+	}
+	row := StoredSession{Token: Secret(uuid.NewString()), UserID: d.user.User.ID, ID: in.sid,
+		Expires: cut(x.now.Add(x.a.cfg.Session.MaxAge)), Begun: x.now, Provider: in.info.ID}
+	if d.keep && t.session != nil {
+		row = *t.session
+		row.Token, _ = secretOf(x.sessionChunks())
+		if row.ID == "" { // another program began it
+			row.ID, row.Begun = x.a.foreignID(string(row.Token)), x.now
+		}
+		// Written anew, so that a session that was ended since it was read
+		// is a conflict: it must not link an account, nor go on.
+		writes = append(writes, DeleteSession{Handle: row.Handle})
+	}
+	writes = append(writes, CreateSession{Session: row})
+	sid := row.ID
+	if sid == "" {
+		sid = x.a.foreignID(string(row.Token))
+	}
+	events = append(events, told{x.signInEvent(rec, in, d, sid), k})
+	if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
+		return err
+	}
+	x.sendSession(string(row.Token), row.Expires)
+	x.welcome(d)
+	return nil
+}
+
+func secretOf(value string, _ []string) (Secret, bool) { return Secret(value), value != "" }
+
+func (x *exchange) sendSession(value string, expires time.Time) {
+	x.a.sendSession(x.visit, value, expires)
+}
+
+// signInToken signs in with a token session: the writes with their events
+// first, then, after the jwt callback, signIn. A first commit that would tell of
+// nothing is left out, and what it writes goes with the second.
+func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d decision, events []told) (*refused, error) {
+	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
+	first := len(events) > 0
+	if first {
+		if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
+			return nil, err
+		}
+		writes, in.use = nil, nil
+		d.user.Subject = events[0].subject
+	}
+	if in.tokenFor != d.user.User.ID {
+		if in.tokenFor != "" {
+			return nil, errors.New("the account changed hands during the sign-in")
+		}
+		in.tokenFor = d.user.User.ID
+		if no := x.makeToken(ctx, in, d); no != nil {
+			no.known, no.writes = x.knownUser(d), writes
+			if no.page == "" && no.err == nil { // the callback gave nothing: no session, and on
+				return nil, x.endWithoutToken(in, no)
+			}
+			return no, nil
+		}
+	}
+	k := keys{subject: d.user.Subject, actor: d.user.Subject}
+	ev := x.signInEvent(rec, in, d, in.sid)
+	commit := func() error { return x.a.act(ctx, x.firing, writes, told{ev, k}) }
+	var err error
+	if first {
+		// The first commit is done, so nothing is decided anew.
+		if err = retry(commit); err != nil {
+			no := notStored(err)
+			no.known = x.knownUser(d)
+			return &no, nil
+		}
+	} else if err = commit(); err != nil {
+		return nil, err
+	}
+	x.a.sendToken(x.visit, in.token)
+	x.welcome(d)
+	return nil, nil
+}
+
+// knownUser is the user a refused attempt is about, when the store has them.
+func (x *exchange) knownUser(d decision) *FoundUser {
+	if x.a.adapter == nil || d.user.Subject.IsZero() {
+		return nil
+	}
+	u := d.user
+	return &u
+}
+
+// makeToken builds the claims of a new session token and calls the jwt callback.
+func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refused {
+	user := &d.user.User
+	if sid, ok := in.old.o.String("sid"); ok && d.keep {
+		in.sid = sid
+	}
+	var c Claims
+	for _, m := range [...][2]string{{"name", user.Name}, {"email", user.Email}, {"picture", user.Image}} {
+		if m[1] == "" {
+			_ = c.o.SetRaw(m[0], []byte("null")) // null is JSON
+		} else {
+			c.o.SetString(m[0], m[1])
+		}
+	}
+	c.o.SetString("sub", user.ID)
+	c.o.SetString("sid", in.sid)
+	in.token = &c
+	if x.a.cfg.Callbacks.JWT == nil {
+		return nil
+	}
+	p := &JWTParams{Token: c.Clone(), User: user.clone(), Account: in.account.clone(), Profile: in.raw.clone(), Trigger: "signIn"}
+	if x.a.adapter != nil {
+		p.IsNewUser = new(d.isNew)
+	}
+	if d.isNew {
+		p.Trigger = "signUp"
+	}
+	token, err := x.a.callJWT(ctx, p, c)
+	in.token = token
+	switch {
+	case err != nil:
+		return &refused{reason: record.ReasonInternal, step: "jwt callback", err: err}
+	case token == nil:
+		return &refused{reason: record.ReasonAccessDenied, step: "the jwt callback gave no token"}
+	}
+	return nil
+}
+
+// endWithoutToken answers a sign-in for which the jwt callback gave nothing:
+// any session ends, and the visitor goes on without one.
+func (x *exchange) endWithoutToken(in *proved, no *refused) error {
+	no.auth, no.target = in.info, in.profile.Email
+	x.logFailure(&routeError{step: no.step, reason: no.reason, unrecorded: x.recordRefusal(*no)})
+	x.a.endCookies(x.visit)
+	x.redirect(x.callback)
+	return nil
+}
+
+// welcome sends a signed-in visitor on.
+func (x *exchange) welcome(d decision) {
+	if page := x.a.cfg.Pages.NewUser; d.isNew && page != "" {
+		x.redirect(x.origin + withQuery(page, "callbackUrl", x.callback))
+		return
+	}
+	x.redirect(x.callback)
+}

@@ -1,0 +1,78 @@
+package gatebook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatebook/gatebook/record"
+)
+
+// signOut answers POST signout. Whatever fails, the cookies go.
+func (x *exchange) signOut() {
+	if !x.csrfOK {
+		x.failCSRF()
+		return
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	if token, _ := x.sessionChunks(); token != "" {
+		if err := x.endSession(ctx, token); err != nil {
+			x.a.log.Error("sign out", "error", err.Error())
+		}
+	}
+	x.a.endCookies(x.visit)
+	x.redirect(x.callback)
+}
+
+// endSession ends the session that token opens and tells of it.
+func (x *exchange) endSession(ctx context.Context, token string) error {
+	a := x.a
+	rec := a.newRecorder(x.visit)
+	if a.cfg.Session.Strategy == StrategyJWT {
+		c, err := a.openToken(token, x.now, x.cookieName(sessionCookie))
+		if err != nil {
+			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
+			return nil //nolint:nilerr // nothing is there to end, and that is told of
+		}
+		s := a.fromToken(c)
+		key, err := a.subjectKey(ctx, s.User.ID)
+		if err != nil {
+			return err
+		}
+		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Token: &c}
+		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
+		return retry(func() error { return a.act(ctx, x.firing, nil, told{ev, keys{key, key}}) })
+	}
+	return retry(func() error {
+		found, err := a.storedSession(ctx, token)
+		if errors.Is(err, ErrNoSession) {
+			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s := a.fromRow(found)
+		if !s.Expires.After(x.now) {
+			if err := a.rowExpired(ctx, x.visit, x.firing, s); !errors.Is(err, ErrNoSession) {
+				return err
+			}
+			return nil
+		}
+		key := s.subject
+		writes := []Write{DeleteSession{Handle: found.Session.Handle}}
+		if key.IsZero() {
+			key = record.NewKey()
+			writes = append(writes, AddSubject{UserID: s.User.ID, Subject: key})
+		}
+		rec := a.newRecorder(x.visit)
+		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Session: &found.Session}
+		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
+		if err := a.act(ctx, x.firing, writes, told{ev, keys{key, key}}); err != nil {
+			return fmt.Errorf("end session: %w", err)
+		}
+		return nil
+	})
+}
