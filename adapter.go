@@ -49,9 +49,18 @@ type Adapter interface {
 	// one read and no write.
 	Session(ctx context.Context, token Secret) (*FoundSession, error)
 
-	// Sessions lists the sessions of a user, expired ones too, newest first,
-	// at most 1,000, without tokens. An unknown user has none.
+	// Sessions lists the sessions of a user, database sessions and noted token
+	// sessions, expired ones too, newest first, at most 1,000, without tokens.
+	// An unknown user has none.
 	Sessions(ctx context.Context, userID string) ([]StoredSession, error)
+
+	// Accounts lists the accounts of a user, by provider and account id, at
+	// most 1,000, without their tokens. An unknown user has none.
+	Accounts(ctx context.Context, userID string) ([]Account, error)
+
+	// Authenticators lists the passkeys of a user, by credential id, at most
+	// 1,000. An unknown user has none.
+	Authenticators(ctx context.Context, userID string) ([]Authenticator, error)
 
 	// ExtendSession moves the expiry of the session that token opens. It is no
 	// act and has no event. A session that is gone is not brought back: the
@@ -71,9 +80,10 @@ type Adapter interface {
 	// are inserted in the same statement or after the last write.
 	Commit(ctx context.Context, act *Act) error
 
-	// Sweep deletes verification tokens and used checks that expired before
-	// the given time, at most a few thousand rows a call, and returns how many.
-	// It never deletes sessions: those end with an event.
+	// Sweep deletes verification tokens, used checks and what is noted of token
+	// sessions that expired before the given time, at most a few thousand rows a
+	// call, and returns how many. It never deletes database sessions: those end
+	// with an event.
 	Sweep(ctx context.Context, before time.Time) (int, error)
 
 	// Book returns the book whose outbox Commit fills. It is the same value at
@@ -94,6 +104,14 @@ type Query struct {
 	Verification string
 	// Check asks whether this digest was used up by [UseCheck].
 	Check [32]byte
+	// Credential asks for a passkey by its credential id, as
+	// [Authenticator].CredentialID has it.
+	Credential string
+	// TokenSession asks what [NoteSession] and [RevokeToken] left of the token
+	// session of this sid.
+	TokenSession string
+	// LinksTo asks for the magic links stored for this address.
+	LinksTo string
 	// Tx, when not nil, is the application's own transaction on the same
 	// database; the questions are asked inside it.
 	Tx *sql.Tx
@@ -110,6 +128,15 @@ type Found struct {
 	ByAccount    *FoundUser
 	Verification *VerificationToken
 	CheckUsed    bool
+	// Authenticator is the passkey asked for by Credential.
+	Authenticator *Authenticator
+	// TokenSession is the note of a token session, nil when there is none.
+	// Revoked says that the session was ended for good.
+	TokenSession *StoredSession
+	Revoked      bool
+	// Links are the expiries of the links stored for an address, expired ones
+	// too, latest first, at most 100.
+	Links []time.Time
 }
 
 // FoundUser is a user with the subject key the book knows them by; the key is
@@ -162,8 +189,8 @@ type UpdateUser struct {
 }
 
 // DeleteUser deletes a user with all its accounts, sessions and authenticators
-// and what is known of them. It conflicts when the user does not exist. The
-// subject key stays until the person is erased.
+// and what is known of them; noted token sessions are revoked. It conflicts when
+// the user does not exist. The subject key stays until the person is erased.
 type DeleteUser struct{ ID string }
 
 // AddSubject stores the key of a user that the book now meets. It conflicts
@@ -192,6 +219,36 @@ type CreateSession struct{ Session StoredSession }
 // gone.
 type DeleteSession struct{ Handle string }
 
+// NoteSession notes a token session, so that it can be listed and its end
+// outlives it: its ID, UserID, Begun, Expires, Provider and UserAgent. What was
+// noted of that ID before is replaced. It conflicts when the session was revoked.
+type NoteSession struct{ Session StoredSession }
+
+// RevokeToken ends the token session of that sid, noted or not, and forgets what
+// was noted of it. That it was revoked may be forgotten after Expires. It
+// conflicts when the session was revoked before.
+type RevokeToken struct {
+	ID      string
+	Expires time.Time
+}
+
+// CreateAuthenticator inserts a passkey. It conflicts when the credential id is
+// taken or the user does not exist.
+type CreateAuthenticator struct{ Authenticator Authenticator }
+
+// CountAuthenticator moves a passkey's signature counter, and says whether the
+// passkey is backed up now. It conflicts unless the counter is From, so that of
+// two sign-ins with one signature only one is carried out.
+type CountAuthenticator struct {
+	CredentialID string
+	From, To     uint32
+	BackedUp     bool
+}
+
+// DeleteAuthenticator deletes a passkey. It conflicts when the user has no such
+// passkey.
+type DeleteAuthenticator struct{ UserID, CredentialID string }
+
 // CreateVerificationToken inserts a magic link's row.
 type CreateVerificationToken struct{ Token VerificationToken }
 
@@ -215,6 +272,11 @@ func (LinkAccount) write()             {}
 func (UnlinkAccount) write()           {}
 func (CreateSession) write()           {}
 func (DeleteSession) write()           {}
+func (NoteSession) write()             {}
+func (RevokeToken) write()             {}
+func (CreateAuthenticator) write()     {}
+func (CountAuthenticator) write()      {}
+func (DeleteAuthenticator) write()     {}
 func (CreateVerificationToken) write() {}
 func (UseVerificationToken) write()    {}
 func (UseCheck) write()                {}

@@ -137,6 +137,9 @@ type StoredSession struct {
 	// that another program began.
 	Begun    time.Time
 	Provider string
+	// UserAgent is the header of that name that began the session, at most 256
+	// bytes.
+	UserAgent string
 }
 
 func (s *StoredSession) clone() *StoredSession {
@@ -144,6 +147,35 @@ func (s *StoredSession) clone() *StoredSession {
 		return nil
 	}
 	c := *s
+	return &c
+}
+
+// Authenticator is a passkey's row, with the names of Auth.js.
+type Authenticator struct {
+	// CredentialID is the credential's id in standard base64 with padding
+	// (WebAuthn Level 3, Section 5.1), at most 1,023 bytes before encoding.
+	CredentialID string
+	UserID       string
+	// ProviderAccountID is the id of the passkey's account.
+	ProviderAccountID string
+	// PublicKey is the credential's public key as a COSE key.
+	PublicKey []byte
+	// Counter is the last signature counter seen.
+	Counter uint32
+	// DeviceType is singleDevice or multiDevice: whether the credential may be
+	// backed up (the flag BE). BackedUp says whether it was (BS).
+	DeviceType string
+	BackedUp   bool
+	// Transports are hints how to reach it, such as internal or usb.
+	Transports []string
+}
+
+func (a *Authenticator) clone() *Authenticator {
+	if a == nil {
+		return nil
+	}
+	c := *a
+	c.PublicKey, c.Transports = slices.Clone(a.PublicKey), slices.Clone(a.Transports)
 	return &c
 }
 

@@ -17,6 +17,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -60,6 +61,8 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter) {
 		{"User", userRules},
 		{"Account", accountRules},
 		{"Session", sessionRules},
+		{"Token", tokenRules},
+		{"Passkey", passkeyRules},
 		{"Once", onceRules},
 		{"Act", actRules},
 		{"Outbox", outboxRules},
@@ -360,6 +363,7 @@ func compare(a, b string) int {
 func show(f *gatebook.Found) string {
 	s := fmt.Sprintf("by id %s\nby e-mail %s\nby account %s\nlink %v\ncheck used %v\n",
 		showUser(f.ByID), showUser(f.ByEmail), showUser(f.ByAccount), f.Verification, f.CheckUsed)
+	s += fmt.Sprintf("passkey %v, token session %v, revoked %v, links %v\n", f.Authenticator, f.TokenSession, f.Revoked, f.Links)
 	if f.Session != nil {
 		s += fmt.Sprintf("session %v of %s\n", f.Session.Session, showUser(&f.Session.FoundUser))
 	}
@@ -402,6 +406,9 @@ func plain(t time.Time) time.Time {
 	}
 	return t.UTC().Round(0)
 }
+
+// nothing reports whether f says that nothing exists.
+func nothing(f *gatebook.Found) bool { return reflect.DeepEqual(*f, gatebook.Found{}) }
 
 func plainLink(l *gatebook.VerificationToken) gatebook.VerificationToken {
 	if l == nil {

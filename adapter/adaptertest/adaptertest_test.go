@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -270,10 +271,47 @@ var faults = map[string]struct {
 	"absent is an error": {"What does not exist is nil or false in Find's answer, never an error.", func(a gatebook.Adapter) gatebook.Adapter {
 		return broken{Adapter: a, find: func(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
 			f, err := a.Find(ctx, q)
-			if err == nil && *f == (gatebook.Found{}) {
+			if err == nil && reflect.DeepEqual(*f, gatebook.Found{}) {
 				return nil, gatebook.ErrNotFound
 			}
 			return f, err
+		}}
+	}},
+	"counter not compared": {"CountAuthenticator moves the counter from the stored one", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			return a.Commit(ctx, changed(act, func(w gatebook.Write) gatebook.Write {
+				if c, ok := w.(gatebook.CountAuthenticator); ok {
+					if f, err := a.Find(ctx, gatebook.Query{Credential: c.CredentialID}); err == nil && f.Authenticator != nil {
+						c.From = f.Authenticator.Counter
+					}
+					return c
+				}
+				return w
+			}))
+		}}
+	}},
+	"passkey of anybody": {"DeleteAuthenticator deletes that passkey", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			return a.Commit(ctx, changed(act, func(w gatebook.Write) gatebook.Write {
+				if d, ok := w.(gatebook.DeleteAuthenticator); ok {
+					if f, err := a.Find(ctx, gatebook.Query{Credential: d.CredentialID}); err == nil && f.Authenticator != nil {
+						d.UserID = f.Authenticator.UserID
+					}
+					return d
+				}
+				return w
+			}))
+		}}
+	}},
+	"revocation forgotten": {"RevokeToken ends a token session for good", writing(func(w gatebook.Write) gatebook.Write {
+		if _, ok := w.(gatebook.RevokeToken); ok {
+			return nil
+		}
+		return w
+	})},
+	"revocation short": {"A revocation is kept as long as the note would have been.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, sweep: func(ctx context.Context, before time.Time) (int, error) {
+			return a.Sweep(ctx, before.Add(time.Hour))
 		}}
 	}},
 	"two states": {"Find answers from one consistent state", func(a gatebook.Adapter) gatebook.Adapter {

@@ -13,9 +13,9 @@ var findRules = []rule{
 		f := w.find(gatebook.Query{
 			Session: "no such token", UserID: uuid(), Email: "nobody@example.com",
 			Account:      gatebook.AccountKey{Provider: "github", ProviderAccountID: "0"},
-			Verification: "00", Check: digest(),
+			Verification: "00", Check: digest(), Credential: "AAAA", TokenSession: uuid(), LinksTo: "nobody@example.com",
 		})
-		if *f != (gatebook.Found{}) {
+		if !nothing(f) {
 			w.Errorf("Find of what does not exist = %+v, want nothing", show(f))
 		}
 	}},
@@ -23,19 +23,22 @@ var findRules = []rule{
 		u := user()
 		u.Email = ""
 		w.commit(create(u), gatebook.UseCheck{Expires: now})
-		if f := w.find(gatebook.Query{}); *f != (gatebook.Found{}) {
+		if f := w.find(gatebook.Query{}); !nothing(f) {
 			w.Errorf("Find of an empty Query = %s, want nothing", show(f))
 		}
 	}},
 	{"all", "Find answers all members of a Query at once.", func(w *world) {
 		byID, byEmail, byAccount, bySession := create(user()), create(user()), create(user()), create(user())
 		a, s, l, d := account(byAccount.User), session(bySession.User), link(), digest()
+		p, _ := passkey(byID.User)
+		note, to := session(byEmail.User), link()
 		w.commit(byID, byEmail, byAccount, bySession, gatebook.LinkAccount{Account: a},
 			gatebook.CreateSession{Session: s}, gatebook.CreateVerificationToken{Token: l},
-			gatebook.UseCheck{Digest: d, Expires: now})
+			gatebook.UseCheck{Digest: d, Expires: now}, gatebook.CreateAuthenticator{Authenticator: p},
+			gatebook.NoteSession{Session: note}, gatebook.CreateVerificationToken{Token: to})
 		q := gatebook.Query{
 			Session: s.Token, UserID: byID.User.ID, Email: byEmail.User.Email, Account: key(a),
-			Verification: l.Hash, Check: d,
+			Verification: l.Hash, Check: d, Credential: p.CredentialID, TokenSession: note.ID, LinksTo: to.Identifier,
 		}
 		check := func(q gatebook.Query) {
 			w.Helper()
@@ -73,14 +76,24 @@ var findRules = []rule{
 			if f.CheckUsed != (q.Check == d) {
 				w.Errorf("Find answers check used: %v, asked: %v", f.CheckUsed, q.Check == d)
 			}
+			if got := f.Authenticator; (got != nil) != (q.Credential != "") || got != nil && got.CredentialID != p.CredentialID {
+				w.Errorf("Find answers passkey: %v, asked: %q", got, q.Credential)
+			}
+			if got := f.TokenSession; (got != nil) != (q.TokenSession != "") || got != nil && got.ID != note.ID {
+				w.Errorf("Find answers token session: %v, asked: %q", got, q.TokenSession)
+			}
+			if got := f.Links; (got != nil) != (q.LinksTo != "") || got != nil && (len(got) != 1 || !got[0].Equal(to.Expires)) {
+				w.Errorf("Find answers links: %v, asked: %q", got, q.LinksTo)
+			}
 		}
 		// Every choice of questions, since a store may have a statement for each.
-		for mask := range 1 << 6 {
+		for mask := range 1 << 9 {
 			part := q
 			for i, drop := range []func(){
 				func() { part.Session = "" }, func() { part.UserID = "" }, func() { part.Email = "" },
 				func() { part.Account = gatebook.AccountKey{} }, func() { part.Verification = "" },
-				func() { part.Check = [32]byte{} },
+				func() { part.Check = [32]byte{} }, func() { part.Credential = "" },
+				func() { part.TokenSession = "" }, func() { part.LinksTo = "" },
 			} {
 				if mask&(1<<i) == 0 {
 					drop()

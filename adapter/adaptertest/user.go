@@ -266,7 +266,7 @@ var userRules = []rule{
 			gatebook.CreateSession{Session: s2}, gatebook.CreateSession{Session: s3})
 		w.commit(gatebook.DeleteUser{ID: u.User.ID})
 		f := w.find(gatebook.Query{UserID: u.User.ID, Email: u.User.Email, Account: key(a1), Session: s1.Token})
-		if *f != (gatebook.Found{}) || w.find(gatebook.Query{Account: key(a2)}).ByAccount != nil {
+		if !nothing(f) || w.find(gatebook.Query{Account: key(a2)}).ByAccount != nil {
 			w.Errorf("a deleted user is still found: %s", show(f))
 		}
 		if w.opens(s1.Token) || w.opens(s2.Token) {

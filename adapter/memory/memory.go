@@ -7,6 +7,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,8 +25,9 @@ import (
 )
 
 const (
-	maxSessions = 1000
-	maxSweep    = 4000
+	maxRows  = 1000 // of a list
+	maxLinks = 100
+	maxSweep = 4000
 )
 
 // Store is a [gatebook.Adapter] in memory, safe for concurrent use.
@@ -41,6 +43,9 @@ type Store struct {
 	sessions map[string]gatebook.StoredSession // by handle
 	links    map[link]time.Time
 	checks   map[[32]byte]time.Time
+	tokens   map[string]gatebook.StoredSession // noted, by sid
+	revoked  map[string]time.Time              // until when, by sid
+	passkeys map[string]gatebook.Authenticator // by credential id
 }
 
 type link struct{ identifier, hash string }
@@ -60,6 +65,9 @@ func New() *Store {
 		sessions: make(map[string]gatebook.StoredSession),
 		links:    make(map[link]time.Time),
 		checks:   make(map[[32]byte]time.Time),
+		tokens:   make(map[string]gatebook.StoredSession),
+		revoked:  make(map[string]time.Time),
+		passkeys: make(map[string]gatebook.Authenticator),
 	}
 }
 
@@ -99,7 +107,39 @@ func (s *Store) Find(ctx context.Context, q gatebook.Query) (*gatebook.Found, er
 	if q.Check != [32]byte{} {
 		_, f.CheckUsed = s.checks[q.Check]
 	}
+	if q.Credential != "" {
+		if p, ok := s.passkeys[q.Credential]; ok {
+			p = passkey(p)
+			f.Authenticator = &p
+		}
+	}
+	if q.TokenSession != "" {
+		if row, ok := s.tokens[q.TokenSession]; ok {
+			f.TokenSession = &row
+		}
+		_, f.Revoked = s.revoked[q.TokenSession]
+	}
+	if q.LinksTo != "" {
+		f.Links = s.linksTo(q.LinksTo)
+	}
 	return &f, nil
+}
+
+func (s *Store) linksTo(address string) []time.Time {
+	var list []time.Time
+	for l, expires := range s.links {
+		if l.identifier == address {
+			list = append(list, expires)
+		}
+	}
+	slices.SortFunc(list, func(a, b time.Time) int { return b.Compare(a) })
+	return list[:min(len(list), maxLinks)]
+}
+
+// passkey copies what a row does not own.
+func passkey(p gatebook.Authenticator) gatebook.Authenticator {
+	p.PublicKey, p.Transports = slices.Clone(p.PublicKey), slices.Clone(p.Transports)
+	return p
 }
 
 // Session implements [gatebook.Adapter].
@@ -123,18 +163,57 @@ func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []gatebook.StoredSession
-	for _, row := range s.sessions {
-		if row.UserID == userID {
-			list = append(list, row)
+	for _, rows := range []map[string]gatebook.StoredSession{s.sessions, s.tokens} {
+		for _, row := range rows {
+			if row.UserID == userID {
+				list = append(list, row)
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b gatebook.StoredSession) int {
 		if c := b.Begun.Compare(a.Begun); c != 0 {
 			return c
 		}
-		return strings.Compare(a.Handle, b.Handle)
+		return strings.Compare(a.ID, b.ID)
 	})
-	return list[:min(len(list), maxSessions)], nil
+	return list[:min(len(list), maxRows)], nil
+}
+
+// Accounts implements [gatebook.Adapter].
+func (s *Store) Accounts(ctx context.Context, userID string) ([]gatebook.Account, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []gatebook.Account
+	for _, a := range s.accounts {
+		if a.UserID == userID {
+			a.AccessToken, a.RefreshToken, a.IDToken = "", "", ""
+			list = append(list, a)
+		}
+	}
+	slices.SortFunc(list, func(a, b gatebook.Account) int {
+		return cmp.Or(strings.Compare(a.Provider, b.Provider), strings.Compare(a.ProviderAccountID, b.ProviderAccountID))
+	})
+	return list[:min(len(list), maxRows)], nil
+}
+
+// Authenticators implements [gatebook.Adapter].
+func (s *Store) Authenticators(ctx context.Context, userID string) ([]gatebook.Authenticator, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []gatebook.Authenticator
+	for _, p := range s.passkeys {
+		if p.UserID == userID {
+			list = append(list, passkey(p))
+		}
+	}
+	slices.SortFunc(list, func(a, b gatebook.Authenticator) int { return strings.Compare(a.CredentialID, b.CredentialID) })
+	return list[:min(len(list), maxRows)], nil
 }
 
 // ExtendSession implements [gatebook.Adapter].
@@ -207,6 +286,18 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 	for digest, expires := range s.checks {
 		if n < maxSweep && expires.Before(before) {
 			delete(s.checks, digest)
+			n++
+		}
+	}
+	for sid, row := range s.tokens {
+		if n < maxSweep && row.Expires.Before(before) {
+			delete(s.tokens, sid)
+			n++
+		}
+	}
+	for sid, expires := range s.revoked {
+		if n < maxSweep && expires.Before(before) {
+			delete(s.revoked, sid)
 			n++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/gatebook/gatebook"
 )
@@ -79,6 +80,36 @@ func (s *Store) write(undo *undoer, w gatebook.Write) error {
 		}
 		row.Token, row.Expires, row.Begun = "", millis(row.Expires), millis(row.Begun)
 		put(undo, s.sessions, row.Handle, &row)
+	case gatebook.NoteSession:
+		row := w.Session
+		if has(s.revoked, row.ID) {
+			return gatebook.ErrConflict
+		}
+		row.Token, row.Handle, row.Expires, row.Begun = "", "", millis(row.Expires), millis(row.Begun)
+		put(undo, s.tokens, row.ID, &row)
+	case gatebook.RevokeToken:
+		if has(s.revoked, w.ID) {
+			return gatebook.ErrConflict
+		}
+		s.revoke(undo, w.ID, millis(w.Expires))
+	case gatebook.CreateAuthenticator:
+		p := passkey(w.Authenticator)
+		if !has(s.users, p.UserID) || has(s.passkeys, p.CredentialID) {
+			return gatebook.ErrConflict
+		}
+		put(undo, s.passkeys, p.CredentialID, &p)
+	case gatebook.CountAuthenticator:
+		p, ok := s.passkeys[w.CredentialID]
+		if !ok || p.Counter != w.From {
+			return gatebook.ErrConflict
+		}
+		p.Counter, p.BackedUp = w.To, w.BackedUp
+		put(undo, s.passkeys, w.CredentialID, &p)
+	case gatebook.DeleteAuthenticator:
+		if p, ok := s.passkeys[w.CredentialID]; !ok || p.UserID != w.UserID {
+			return gatebook.ErrConflict
+		}
+		put(undo, s.passkeys, w.CredentialID, nil)
 	case gatebook.DeleteSession:
 		if !has(s.sessions, w.Handle) {
 			return gatebook.ErrConflict
@@ -191,7 +222,27 @@ func (s *Store) deleteUser(undo *undoer, id string) error {
 			put(undo, s.sessions, h, nil)
 		}
 	}
+	for sid, row := range s.tokens {
+		if row.UserID == id {
+			s.revoke(undo, sid, row.Expires)
+		}
+	}
+	for credential, p := range s.passkeys {
+		if p.UserID == id {
+			put(undo, s.passkeys, credential, nil)
+		}
+	}
 	return nil
+}
+
+func (s *Store) revoke(undo *undoer, sid string, until time.Time) {
+	if row, ok := s.tokens[sid]; ok {
+		if row.Expires.After(until) { // a token may live as long as its note
+			until = row.Expires
+		}
+		put(undo, s.tokens, sid, nil)
+	}
+	put(undo, s.revoked, sid, &until)
 }
 
 // known copies the extra columns that have a value; nil stands for null.

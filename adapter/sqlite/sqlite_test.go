@@ -339,6 +339,7 @@ CREATE TABLE "verificationToken" ("identifier" text NOT NULL, "token" text NOT N
 CREATE TABLE "authenticator" ("credentialID" text NOT NULL, "userId" text NOT NULL, "providerAccountId" text NOT NULL,
 	"credentialPublicKey" text NOT NULL, "counter" integer NOT NULL, "credentialDeviceType" text NOT NULL, "credentialBackedUp" integer NOT NULL,
 	"transports" text, PRIMARY KEY("userId", "credentialID"), FOREIGN KEY ("userId") REFERENCES "user"("id") ON DELETE cascade);
+CREATE UNIQUE INDEX "authenticator_credentialID_unique" ON "authenticator" ("credentialID");
 INSERT INTO "user" VALUES ('u1', 'Grace', 'grace@example.com', 1930806303217, NULL, 'editor');
 INSERT INTO "account" ("userId", "type", "provider", "providerAccountId") VALUES ('u1', 'oauth', 'github', '42');
 INSERT INTO "session" VALUES ('a-raw-token', 'u1', 1930806303217);`

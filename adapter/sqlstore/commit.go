@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,7 +44,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 		return 0, err
 	}
 	swept := 0
-	for _, p := range []*query{&q.sweepVerificationTokens, &q.sweepChecks} {
+	for _, p := range []*query{&q.sweepVerificationTokens, &q.sweepChecks, &q.sweepTokens} {
 		var n int64
 		err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 			n, err = (&run{tx: tx}).exec(ctx, p, before.UnixMilli(), sweepLimit)
@@ -212,6 +213,20 @@ func (r *run) write(ctx context.Context, w gatebook.Write) error {
 		}
 		_, err := r.exec(ctx, &q.forgetSession, w.Handle)
 		return err
+	case gatebook.NoteSession:
+		s := &w.Session
+		return r.must(ctx, &q.noteToken, s.ID, s.UserID, s.Begun.UnixMilli(), s.Expires.UnixMilli(), s.Provider, s.UserAgent)
+	case gatebook.RevokeToken:
+		return r.must(ctx, &q.revokeToken, w.ID, w.Expires.UnixMilli())
+	case gatebook.CreateAuthenticator:
+		a := &w.Authenticator
+		return r.must(ctx, &q.createAuthenticator, a.UserID, a.CredentialID, a.ProviderAccountID,
+			base64.StdEncoding.EncodeToString(a.PublicKey), int64(a.Counter), a.DeviceType, a.BackedUp,
+			null(strings.Join(a.Transports, ",")))
+	case gatebook.CountAuthenticator:
+		return r.must(ctx, &q.countAuthenticator, w.CredentialID, int64(w.From), int64(w.To), w.BackedUp)
+	case gatebook.DeleteAuthenticator:
+		return r.must(ctx, &q.deleteAuthenticator, w.CredentialID, w.UserID)
 	case gatebook.CreateVerificationToken:
 		return r.must(ctx, &q.createVerificationToken, w.Token.Identifier, w.Token.Hash, w.Token.Expires.UnixMilli())
 	case gatebook.UseVerificationToken:
@@ -299,7 +314,7 @@ func (r *run) createSession(ctx context.Context, row *gatebook.StoredSession) er
 	if err := r.must(ctx, &r.q.createSession, row.UserID, h, row.Expires.UnixMilli()); err != nil {
 		return err
 	}
-	return r.must(ctx, &r.q.noteSession, h, row.ID, row.UserID, row.Begun.UnixMilli(), row.Provider)
+	return r.must(ctx, &r.q.noteSession, h, row.ID, row.UserID, row.Begun.UnixMilli(), row.Provider, row.UserAgent)
 }
 
 func null(s string) any {

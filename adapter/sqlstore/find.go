@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ const (
 	askAccount
 	askVerification
 	askCheck
+	askCredential
+	askTokenSession
+	askLinks
 	questions
 )
 
@@ -84,11 +88,21 @@ func (r *userRow) found(q *queries) (gatebook.FoundUser, error) {
 	return f, nil
 }
 
+// sessionColumns are what [sessionRow] scans: s is the session, g what Gatebook
+// knows of it.
+const sessionColumns = `s."sessionToken", s."expires", coalesce(g.sid, ''), g.begun, coalesce(g.provider, ''), coalesce(g.user_agent, '')`
+
 // sessionRow is what is read of a session besides its user.
 type sessionRow struct {
 	session gatebook.StoredSession
 	expires int64
 	begun   any // int64 or nil
+}
+
+// dest appends where to scan [sessionColumns] to.
+func (r *sessionRow) dest(to []any) []any {
+	s := &r.session
+	return append(to, &s.Handle, &r.expires, &s.ID, &r.begun, &s.Provider, &s.UserAgent)
 }
 
 func (r *sessionRow) stored() gatebook.StoredSession {
@@ -109,8 +123,7 @@ func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 	var user userRow
 	var row sessionRow
 	dest := make([]any, 0, 16)
-	dest = append(dest, &row.session.Handle, &row.expires, &row.session.ID, &row.begun, &row.session.Provider)
-	dest = user.dest(q, dest)
+	dest = user.dest(q, row.dest(dest))
 	err = q.session.stmt.QueryRowContext(ctx, handle(token)).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("read session: %w", gatebook.ErrNotFound)
@@ -133,26 +146,80 @@ func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 	if err != nil {
 		return nil, err
 	}
-	list, err := readSessions(q.sessions.stmt.QueryContext(ctx, userID))
+	list, err := readAll(ctx, &q.sessions, userID, func(rows *sql.Rows) (gatebook.StoredSession, error) {
+		var row sessionRow
+		err := rows.Scan(row.dest(make([]any, 0, 8))...)
+		row.session.UserID = userID
+		return row.stored(), err
+	})
 	if err != nil {
 		return nil, failed(ctx, "list sessions", s.db.Classify(err))
 	}
 	return list, nil
 }
 
-func readSessions(rows *sql.Rows, err error) ([]gatebook.StoredSession, error) {
+// Accounts implements [gatebook.Adapter].
+func (s *Store) Accounts(ctx context.Context, userID string) ([]gatebook.Account, error) {
+	q, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := readAll(ctx, &q.accounts, userID, func(rows *sql.Rows) (gatebook.Account, error) {
+		a := gatebook.Account{UserID: userID}
+		return a, rows.Scan(&a.Type, &a.Provider, &a.ProviderAccountID, &a.ExpiresAt, &a.TokenType, &a.Scope, &a.SessionState)
+	})
+	if err != nil {
+		return nil, failed(ctx, "list accounts", s.db.Classify(err))
+	}
+	return list, nil
+}
+
+// Authenticators implements [gatebook.Adapter].
+func (s *Store) Authenticators(ctx context.Context, userID string) ([]gatebook.Authenticator, error) {
+	q, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := readAll(ctx, &q.authenticators, userID, func(rows *sql.Rows) (gatebook.Authenticator, error) {
+		a := gatebook.Authenticator{UserID: userID}
+		var key, transports string
+		if err := rows.Scan(&a.CredentialID, &a.ProviderAccountID, &key, &a.Counter, &a.DeviceType, &a.BackedUp, &transports); err != nil {
+			return a, err
+		}
+		return a, readAuthenticator(&a, key, transports)
+	})
+	if err != nil {
+		return nil, failed(ctx, "list authenticators", s.db.Classify(err))
+	}
+	return list, nil
+}
+
+// readAuthenticator decodes what the row of a passkey has as text.
+func readAuthenticator(a *gatebook.Authenticator, key, transports string) error {
+	if transports != "" {
+		a.Transports = strings.Split(transports, ",")
+	}
+	var err error
+	if a.PublicKey, err = base64.StdEncoding.DecodeString(key); err != nil {
+		return fmt.Errorf("public key of a passkey is not in base64: %w", err)
+	}
+	return nil
+}
+
+// readAll runs a statement that lists what a user has.
+func readAll[T any](ctx context.Context, p *query, userID string, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	rows, err := p.stmt.QueryContext(ctx, userID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var list []gatebook.StoredSession
+	var list []T
 	for rows.Next() {
-		var row sessionRow
-		err := rows.Scan(&row.session.Handle, &row.session.UserID, &row.expires, &row.session.ID, &row.begun, &row.session.Provider)
+		v, err := scan(rows)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, row.stored())
+		list = append(list, v)
 	}
 	return list, rows.Err()
 }
@@ -213,6 +280,15 @@ func asked(ask *gatebook.Query) (mask int, args []any) {
 	if ask.Check != [32]byte{} {
 		add(askCheck, ask.Check[:])
 	}
+	if ask.Credential != "" {
+		add(askCredential, ask.Credential)
+	}
+	if ask.TokenSession != "" {
+		add(askTokenSession, ask.TokenSession)
+	}
+	if ask.LinksTo != "" {
+		add(askLinks, ask.LinksTo)
+	}
 	return mask, args
 }
 
@@ -234,13 +310,13 @@ func (s *Store) findQuery(ctx context.Context, q *queries, mask int) (*query, er
 // findText is the text of that statement.
 func (q *queries) findText(mask int) string {
 	const (
-		noSession = `'', 0, '', NULL, ''`
+		noSession = `'', 0, '', NULL, '', ''`
 		key       = ` LEFT JOIN gatebook_subjects k ON k.user_id = u."id" `
 	)
 	user := ", " + q.userColumns() + ` FROM `
 	nulls := strings.Repeat(", NULL", len(q.extra))
 	parts := [questions]string{
-		askSession: `s."sessionToken", s."expires", coalesce(g.sid, ''), g.begun, coalesce(g.provider, '')` + user +
+		askSession: sessionColumns + user +
 			`"session" s JOIN "user" u ON u."id" = s."userId"
 			LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken"` + key + `WHERE s."sessionToken" = ?`,
 		askID:    noSession + user + `"user" u` + key + `WHERE u."id" = ?`,
@@ -251,6 +327,15 @@ func (q *queries) findText(mask int) string {
 		askVerification: noSession + `, "identifier", "token", '', "expires", '', NULL` + nulls +
 			` FROM "verificationToken" WHERE "token" = ?`,
 		askCheck: noSession + `, '', '', '', NULL, '', NULL` + nulls + ` FROM gatebook_checks WHERE digest = ?`,
+		// In the places of a session, and of a user's id and name.
+		askCredential: `"credentialID", "counter", "providerAccountId", "credentialBackedUp", "credentialDeviceType",
+			coalesce("transports", ''), "userId", "credentialPublicKey", '', NULL, '', NULL` + nulls +
+			` FROM "authenticator" WHERE "credentialID" = ?`,
+		// Whether it is revoked stands in the place of emailVerified.
+		askTokenSession: `'', expires, sid, begun, provider, user_agent, user_id, '', '', revoked, '', NULL` + nulls +
+			` FROM gatebook_tokens WHERE sid = ?`,
+		askLinks: noSession + `, '', '', '', "expires", '', NULL` + nulls + ` FROM
+			(SELECT "expires" FROM "verificationToken" WHERE "identifier" = ? ORDER BY "expires" DESC LIMIT 100)`,
 	}
 	var text []string
 	for i, part := range parts {
@@ -267,9 +352,8 @@ func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Fo
 		var part int
 		var user userRow
 		var row sessionRow
-		dest := make([]any, 0, 16)
-		dest = append(dest, &part, &row.session.Handle, &row.expires, &row.session.ID, &row.begun, &row.session.Provider)
-		if err := rows.Scan(user.dest(q, dest)...); err != nil {
+		dest := append(make([]any, 0, 16), &part)
+		if err := rows.Scan(user.dest(q, row.dest(dest))...); err != nil {
 			return err
 		}
 		found, err := user.found(q)
@@ -292,6 +376,23 @@ func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Fo
 			}
 		case askCheck:
 			f.CheckUsed = true
+		case askCredential:
+			s := &row.session
+			f.Authenticator = &gatebook.Authenticator{
+				CredentialID: s.Handle, UserID: found.User.ID, ProviderAccountID: s.ID, Counter: uint32(row.expires),
+				DeviceType: s.Provider, BackedUp: row.begun != int64(0),
+			}
+			if err := readAuthenticator(f.Authenticator, found.User.Name, s.UserAgent); err != nil {
+				return err
+			}
+		case askTokenSession:
+			if f.Revoked = user.verified != int64(0); !f.Revoked {
+				note := row.stored()
+				note.UserID = found.User.ID
+				f.TokenSession = &note
+			}
+		case askLinks:
+			f.Links = append(f.Links, found.User.EmailVerified)
 		}
 	}
 	return rows.Err()

@@ -22,12 +22,16 @@ type queries struct {
 	extra []string // further columns of the user table, in their order
 
 	session, sessions, extendSession               query
+	accounts, authenticators                       query
 	createUser, touchUser, verifyUser              query
-	deleteUser                                     [5]query
+	deleteUser                                     [6]query
 	addSubject, subjectOfNew                       query
 	linkAccount, unlinkAccount                     query
 	createSession, noteSession                     query
 	deleteSession, forgetSession                   query
+	noteToken, revokeToken, sweepTokens            query
+	createAuthenticator, countAuthenticator        query
+	deleteAuthenticator                            query
 	createVerificationToken, useVerificationToken  query
 	useCheck, sweepVerificationTokens, sweepChecks query
 
@@ -48,14 +52,21 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 		to   *query
 		text string
 	}{
-		{&q.session, `SELECT s."sessionToken", s."expires", coalesce(g.sid, ''), g.begun, coalesce(g.provider, ''), ` + user + `
+		{&q.session, `SELECT ` + sessionColumns + `, ` + user + `
 			FROM "session" s JOIN "user" u ON u."id" = s."userId"
 			LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken"
 			LEFT JOIN gatebook_subjects k ON k.user_id = u."id"
 			WHERE s."sessionToken" = ?`},
-		{&q.sessions, `SELECT s."sessionToken", s."userId", s."expires", coalesce(g.sid, ''), g.begun, coalesce(g.provider, '')
-			FROM "session" s LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken"
-			WHERE s."userId" = ? ORDER BY g.begun DESC, s."expires" DESC, s."sessionToken" LIMIT 1000`},
+		{&q.sessions, `SELECT * FROM (SELECT ` + sessionColumns + `
+				FROM "session" s LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken" WHERE s."userId" = ?1
+				UNION ALL SELECT '', expires, sid, begun, provider, user_agent FROM gatebook_tokens WHERE user_id = ?1)
+			ORDER BY 4 DESC, 2 DESC, 1, 3 LIMIT 1000`},
+		{&q.accounts, `SELECT "type", "provider", "providerAccountId", coalesce("expires_at", 0), coalesce("token_type", ''),
+				coalesce("scope", ''), coalesce("session_state", '')
+			FROM "account" WHERE "userId" = ? ORDER BY "provider", "providerAccountId" LIMIT 1000`},
+		{&q.authenticators, `SELECT "credentialID", "providerAccountId", "credentialPublicKey", "counter", "credentialDeviceType",
+				"credentialBackedUp", coalesce("transports", '')
+			FROM "authenticator" WHERE "userId" = ? ORDER BY "credentialID" LIMIT 1000`},
 		{&q.extendSession, `UPDATE "session" SET "expires" = ? WHERE "sessionToken" = ?`},
 		{&q.createUser, `INSERT INTO "user" ("id", "name", "email", "emailVerified", "image") VALUES (?, ?, ?, ?, ?)`},
 		{&q.touchUser, `UPDATE "user" SET "id" = "id" WHERE "id" = ?`},
@@ -66,7 +77,8 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 		{&q.deleteUser[1], `DELETE FROM "session" WHERE "userId" = ?`},
 		{&q.deleteUser[2], `DELETE FROM "authenticator" WHERE "userId" = ?`},
 		{&q.deleteUser[3], `DELETE FROM gatebook_sessions WHERE user_id = ?`},
-		{&q.deleteUser[4], `DELETE FROM "user" WHERE "id" = ?`},
+		{&q.deleteUser[4], `UPDATE gatebook_tokens SET revoked = 1, user_id = '', user_agent = '', provider = '', begun = 0 WHERE user_id = ?`},
+		{&q.deleteUser[5], `DELETE FROM "user" WHERE "id" = ?`},
 		{&q.subjectOfNew, `INSERT INTO gatebook_subjects (user_id, key) VALUES (?, ?)`},
 		// The user is looked for in the insert itself, and not left to a foreign
 		// key: tables that another program made may have none.
@@ -79,9 +91,23 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 			SELECT ?2, "id", ?3 FROM "user" WHERE "id" = ?1`},
 		// Replaced, because another program may have deleted a session of that
 		// token and left this row.
-		{&q.noteSession, `REPLACE INTO gatebook_sessions (digest, sid, user_id, begun, provider) VALUES (?, ?, ?, ?, ?)`},
+		{&q.noteSession, `REPLACE INTO gatebook_sessions (digest, sid, user_id, begun, provider, user_agent) VALUES (?, ?, ?, ?, ?, ?)`},
 		{&q.deleteSession, `DELETE FROM "session" WHERE "sessionToken" = ?`},
 		{&q.forgetSession, `DELETE FROM gatebook_sessions WHERE digest = ?`},
+		{&q.noteToken, `INSERT INTO gatebook_tokens (sid, user_id, begun, expires, provider, user_agent, revoked) VALUES (?, ?, ?, ?, ?, ?, 0)
+			ON CONFLICT (sid) DO UPDATE SET user_id = excluded.user_id, begun = excluded.begun, expires = excluded.expires,
+				provider = excluded.provider, user_agent = excluded.user_agent WHERE revoked = 0`},
+		// Of a session that was noted the later expiry stays: its token may live as
+		// long as the note said.
+		{&q.revokeToken, `INSERT INTO gatebook_tokens (sid, user_id, begun, expires, provider, user_agent, revoked) VALUES (?, '', 0, ?, '', '', 1)
+			ON CONFLICT (sid) DO UPDATE SET revoked = 1, user_id = '', begun = 0, provider = '', user_agent = '',
+				expires = max(expires, excluded.expires) WHERE revoked = 0`},
+		{&q.createAuthenticator, `INSERT INTO "authenticator" ("credentialID", "userId", "providerAccountId", "credentialPublicKey",
+				"counter", "credentialDeviceType", "credentialBackedUp", "transports")
+			SELECT ?2, "id", ?3, ?4, ?5, ?6, ?7, ?8 FROM "user" WHERE "id" = ?1`},
+		{&q.countAuthenticator, `UPDATE "authenticator" SET "counter" = ?3, "credentialBackedUp" = ?4
+			WHERE "credentialID" = ?1 AND "counter" = ?2`},
+		{&q.deleteAuthenticator, `DELETE FROM "authenticator" WHERE "credentialID" = ? AND "userId" = ?`},
 		{&q.createVerificationToken, `INSERT INTO "verificationToken" ("identifier", "token", "expires") VALUES (?, ?, ?)`},
 		{&q.useVerificationToken, `DELETE FROM "verificationToken" WHERE "identifier" = ? AND "token" = ?`},
 		{&q.useCheck, `INSERT INTO gatebook_checks (digest, expires) VALUES (?, ?)`},
@@ -89,6 +115,8 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 			(SELECT rowid FROM "verificationToken" WHERE "expires" < ? LIMIT ?)`},
 		{&q.sweepChecks, `DELETE FROM gatebook_checks WHERE digest IN
 			(SELECT digest FROM gatebook_checks WHERE expires < ? LIMIT ?)`},
+		{&q.sweepTokens, `DELETE FROM gatebook_tokens WHERE sid IN
+			(SELECT sid FROM gatebook_tokens WHERE expires < ? LIMIT ?)`},
 	}
 	for i, p := range all {
 		if *p.to, err = prepareOne(ctx, db, p.text); err != nil {
@@ -127,7 +155,14 @@ var tables = []struct {
 	},
 	{"session", []string{"sessionToken", "userId", "expires"}, [][]string{{"sessionToken"}}},
 	{"verificationToken", []string{"identifier", "token", "expires"}, [][]string{{"identifier", "token"}}},
-	{"authenticator", []string{"userId"}, nil},
+	{
+		"authenticator",
+		[]string{
+			"credentialID", "userId", "providerAccountId", "credentialPublicKey", "counter", "credentialDeviceType",
+			"credentialBackedUp", "transports",
+		},
+		[][]string{{"credentialID"}},
+	},
 }
 
 var userFields = []string{"id", "name", "email", "emailVerified", "image"}

@@ -1,0 +1,198 @@
+package adaptertest
+
+import (
+	"encoding/base64"
+	"math"
+	"reflect"
+	"slices"
+
+	"github.com/gatebook/gatebook"
+)
+
+// passkey returns an authenticator of u, with its account.
+func passkey(u gatebook.User) (gatebook.Authenticator, gatebook.Account) {
+	d := digest()
+	id := base64.StdEncoding.EncodeToString(d[:])
+	p := gatebook.Authenticator{
+		CredentialID: id, UserID: u.ID, ProviderAccountID: id, PublicKey: []byte{0xa5, 1, 2, 3, 0x26, 0, 0xff},
+		Counter: 7, DeviceType: "multiDevice", BackedUp: true, Transports: []string{"internal", "hybrid"},
+	}
+	return p, gatebook.Account{UserID: u.ID, Type: gatebook.TypeWebAuthn, Provider: "passkey", ProviderAccountID: id}
+}
+
+// samePasskey wants the passkey to be found as p, alone and in its user's list.
+func (w *world) samePasskey(p gatebook.Authenticator) {
+	w.Helper()
+	got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator
+	if got == nil || !reflect.DeepEqual(*got, p) {
+		w.Errorf("Find by credential = %+v, want %+v", got, p)
+	}
+	list := w.passkeys(p.UserID)
+	if i := slices.IndexFunc(list, func(l gatebook.Authenticator) bool { return l.CredentialID == p.CredentialID }); i < 0 ||
+		!reflect.DeepEqual(list[i], p) {
+		w.Errorf("Authenticators = %+v, want one to be %+v", list, p)
+	}
+}
+
+func (w *world) passkeys(userID string) []gatebook.Authenticator {
+	w.Helper()
+	list, err := w.a.Authenticators(w.ctx, userID)
+	if err != nil {
+		w.Fatalf("Authenticators: %v", err)
+	}
+	return list
+}
+
+var passkeyRules = []rule{
+	{"kept", "A passkey is found by its credential id, and listed, as it was created.", func(w *world) {
+		u := create(user())
+		full, account := passkey(u.User)
+		bare, _ := passkey(u.User)
+		bare.Transports, bare.BackedUp, bare.DeviceType, bare.Counter = nil, false, "singleDevice", 0
+		top, _ := passkey(u.User)
+		top.Counter = math.MaxUint32
+		w.commit(u, gatebook.LinkAccount{Account: account}, gatebook.CreateAuthenticator{Authenticator: full},
+			gatebook.CreateAuthenticator{Authenticator: bare}, gatebook.CreateAuthenticator{Authenticator: top})
+		for _, p := range []gatebook.Authenticator{full, bare, top} {
+			w.samePasskey(p)
+		}
+	}},
+	{"list", "Authenticators lists the passkeys of that user by credential id; an unknown user has none.", func(w *world) {
+		u, other := create(user()), create(user())
+		w.commit(u, other)
+		var want []string
+		for range 5 {
+			p, _ := passkey(u.User)
+			theirs, _ := passkey(other.User)
+			w.commit(gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: theirs})
+			want = append(want, p.CredentialID)
+		}
+		slices.Sort(want)
+		var got []string
+		for _, p := range w.passkeys(u.User.ID) {
+			got = append(got, p.CredentialID)
+		}
+		if !slices.Equal(got, want) {
+			w.Errorf("Authenticators = %q, want %q", got, want)
+		}
+		if list := w.passkeys(uuid()); len(list) != 0 {
+			w.Errorf("Authenticators of an unknown user = %d rows", len(list))
+		}
+	}},
+	{"unknown", "An unknown credential id finds nothing; letters count.", func(w *world) {
+		u := create(user())
+		p, _ := passkey(u.User)
+		p.CredentialID = "AbCd"
+		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p})
+		for _, id := range []string{"abcd", "AbCd=", "AbC", " AbCd", "\x00", "\xff"} {
+			if got := w.find(gatebook.Query{Credential: id}).Authenticator; got != nil {
+				w.Errorf("Find by the credential %q = %+v", id, got)
+			}
+		}
+	}},
+	{"taken", "CreateAuthenticator conflicts when the credential id is taken, by whomever.", func(w *world) {
+		u, other := create(user()), create(user())
+		p, _ := passkey(u.User)
+		w.commit(u, other, gatebook.CreateAuthenticator{Authenticator: p})
+		w.conflicts("the user's own passkey", gatebook.CreateAuthenticator{Authenticator: p})
+		again := p
+		again.UserID, again.PublicKey = other.User.ID, []byte{1}
+		w.conflicts("another user's passkey", gatebook.CreateAuthenticator{Authenticator: again})
+		w.samePasskey(p)
+	}},
+	{"nobody's", "CreateAuthenticator conflicts when the user does not exist.", func(w *world) {
+		p, _ := passkey(user())
+		w.conflicts("an unknown user", gatebook.CreateAuthenticator{Authenticator: p})
+		if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got != nil {
+			w.Errorf("the passkey of a conflict is found: %+v", got)
+		}
+	}},
+	{"count", "CountAuthenticator moves the counter from the stored one, and conflicts from any other.", func(w *world) {
+		u := create(user())
+		p, _ := passkey(u.User)
+		other, _ := passkey(u.User)
+		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: other})
+		count := gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: 7, To: math.MaxUint32}
+		w.commit(count)
+		w.conflicts("a counter that moved", count)
+		w.conflicts("an unknown passkey", gatebook.CountAuthenticator{CredentialID: "AAAA"})
+		p.Counter, p.BackedUp = math.MaxUint32, false
+		w.samePasskey(p)
+		w.samePasskey(other)
+		w.commit(gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: p.Counter, To: p.Counter, BackedUp: true})
+		p.BackedUp = true
+		w.samePasskey(p)
+	}},
+	{"delete", "DeleteAuthenticator deletes that passkey, and conflicts when the user has no such passkey.", func(w *world) {
+		u, other := create(user()), create(user())
+		p, _ := passkey(u.User)
+		kept, _ := passkey(u.User)
+		w.commit(u, other, gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: kept})
+		w.conflicts("another user's passkey", gatebook.DeleteAuthenticator{UserID: other.User.ID, CredentialID: p.CredentialID})
+		w.samePasskey(p)
+		gone := gatebook.DeleteAuthenticator{UserID: u.User.ID, CredentialID: p.CredentialID}
+		w.commit(gone)
+		w.conflicts("a deleted passkey", gone)
+		if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got != nil {
+			w.Errorf("a deleted passkey is found: %+v", got)
+		}
+		w.samePasskey(kept)
+	}},
+	{"user deleted", "DeleteUser takes the user's passkeys.", func(w *world) {
+		u, other := create(user()), create(user())
+		p, _ := passkey(u.User)
+		kept, _ := passkey(other.User)
+		w.commit(u, other, gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: kept})
+		w.commit(gatebook.DeleteUser{ID: u.User.ID})
+		if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got != nil || len(w.passkeys(u.User.ID)) > 0 {
+			w.Errorf("a deleted user's passkey is found: %+v", got)
+		}
+		w.samePasskey(kept)
+	}},
+	{"rolled back", "An act that conflicts leaves passkeys as they were.", func(w *world) {
+		u := create(user())
+		p, _ := passkey(u.User)
+		fresh, _ := passkey(u.User)
+		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p})
+		w.conflicts("the last of several writes", gatebook.CreateAuthenticator{Authenticator: fresh},
+			gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: 7, To: 8},
+			gatebook.DeleteAuthenticator{UserID: u.User.ID, CredentialID: p.CredentialID},
+			gatebook.DeleteSession{Handle: "none"})
+		w.samePasskey(p)
+		if got := w.find(gatebook.Query{Credential: fresh.CredentialID}).Authenticator; got != nil {
+			w.Errorf("the passkey of a conflict is found: %+v", got)
+		}
+	}},
+	{"one wins", "Of many who move a counter from the same value at once one wins.", func(w *world) {
+		u := create(user())
+		p, _ := passkey(u.User)
+		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p})
+		won := w.oneWins(func(i int) []gatebook.Write {
+			return []gatebook.Write{gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: 7, To: uint32(100 + i)}}
+		})
+		if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got == nil || got.Counter != uint32(100+won) {
+			w.Errorf("after writer %d won the passkey is %+v", won, got)
+		}
+	}},
+	{"accounts", "Accounts lists the accounts of that user, by provider and id, without tokens.", func(w *world) {
+		u, other := create(user()), create(user())
+		a, b := account(u.User), account(u.User)
+		b.Provider = "a-provider"
+		_, c := passkey(u.User)
+		w.commit(u, other, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: c},
+			gatebook.LinkAccount{Account: b}, gatebook.LinkAccount{Account: account(other.User)})
+		list, err := w.a.Accounts(w.ctx, u.User.ID)
+		if err != nil {
+			w.Fatalf("Accounts: %v", err)
+		}
+		for _, p := range []*gatebook.Account{&a, &b, &c} {
+			p.AccessToken, p.RefreshToken, p.IDToken, p.Reply = "", "", "", gatebook.Claims{}
+		}
+		if want := []gatebook.Account{b, a, c}; !reflect.DeepEqual(list, want) {
+			w.Errorf("Accounts = %+v, want %+v", list, want)
+		}
+		if list, err := w.a.Accounts(w.ctx, uuid()); err != nil || len(list) != 0 {
+			w.Errorf("Accounts of an unknown user = %d rows, %v", len(list), err)
+		}
+	}},
+}
