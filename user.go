@@ -170,15 +170,6 @@ type Authenticator struct {
 	Transports []string
 }
 
-func (a *Authenticator) clone() *Authenticator {
-	if a == nil {
-		return nil
-	}
-	c := *a
-	c.PublicKey, c.Transports = slices.Clone(a.PublicKey), slices.Clone(a.Transports)
-	return &c
-}
-
 // VerificationToken is a magic link's row.
 type VerificationToken struct {
 	// Identifier is the normalised address the link was sent to.

@@ -25,13 +25,10 @@ func files(t *testing.T, visit func(name string, content []byte)) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() {
-			if slices.Contains(skipped, entry.Name()) {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !entry.Type().IsRegular() {
+		switch skip := slices.Contains(skipped, entry.Name()); {
+		case skip && entry.IsDir():
+			return fs.SkipDir
+		case skip, !entry.Type().IsRegular(): // in a linked work tree .git is a file
 			return nil
 		}
 		content, err := os.ReadFile(path)
