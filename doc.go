@@ -12,7 +12,7 @@
 // for the rest. New starts nothing; call [Auth.Run] in a goroutine of its own
 // and [Auth.Close] at the end.
 //
-//	mux.Handle("/auth/", auth)
+//	mux.Handle(auth.BasePath()+"/", auth)
 //	mux.Handle("/", auth.Middleware(app))
 //	go auth.Run(ctx)
 //

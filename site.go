@@ -47,7 +47,8 @@ func (x *exchange) signInPage() {
 		return
 	}
 	s := pages.SignIn{Host: x.host(), CSRFToken: x.csrfToken, CallbackURL: x.callback, Email: query["email"], Error: query["error"]}
-	for _, p := range x.a.cfg.Providers {
+	s.Providers = make([]pages.Provider, len(x.a.cfg.Providers))
+	for i, p := range x.a.cfg.Providers {
 		info := p.Info()
 		pp := pages.Provider{ID: info.ID, Name: info.Name, Type: info.Type, Brand: info.BrandColor,
 			SignInURL: x.signInURL(info.ID), CallbackURL: x.callbackURL(info.ID)}
@@ -56,7 +57,7 @@ func (x *exchange) signInPage() {
 				pp.Fields = append(pp.Fields, pages.Field{Name: f.Name, Label: f.Label, Type: f.Type, Placeholder: f.Placeholder, Required: true})
 			}
 		}
-		s.Providers = append(s.Providers, pp)
+		s.Providers[i] = pp
 	}
 	x.page(http.StatusOK, func(w io.Writer) error { return x.a.pages.SignIn(w, s) })
 }

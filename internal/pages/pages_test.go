@@ -160,15 +160,18 @@ func TestSignInMessages(t *testing.T) {
 		"CredentialsSignin":     "Sign in failed. Check the details you provided are correct.",
 		"SessionRequired":       "Please sign in to access this page.",
 
-		"AccountNotLinked":          general,
-		"MissingCSRF":               general,
-		"WebAuthnVerificationError": general,
-		"Configuration":             general,
-		"signin":                    general,
-		"default":                   general,
-		"toString":                  general,
-		"__proto__":                 general,
-		"<b>bold</b>":               general,
+		"AccountNotLinked":          "To confirm your identity, sign in with the same account you used originally.",
+		"MissingCSRF":               "The page was open for too long. Please try again.",
+		"WebAuthnVerificationError": "The passkey could not be verified. Please try again.",
+		"AccessDenied":              "You do not have permission to sign in.",
+		"Verification":              "The sign in link is no longer valid. It may have been used already or it may have expired.",
+		"Configuration":             "There is a problem with the server configuration.",
+
+		"signin":      general,
+		"default":     general,
+		"toString":    general,
+		"__proto__":   general,
+		"<b>bold</b>": general,
 	}
 	for code, text := range messages {
 		page := signIn(t, pages.SignIn{Error: code})

@@ -100,7 +100,7 @@ func (p *Pages) SignIn(w io.Writer, s SignIn) error {
 		CSRFToken:   s.CSRFToken,
 		CallbackURL: s.CallbackURL,
 		Email:       s.Email,
-		Message:     signInMessage(s.Error),
+		Message:     Message(s.Error),
 		Blocks:      make([]block, 0, len(s.Providers)),
 	}
 	focused := false
@@ -165,26 +165,6 @@ func (f Field) withDefaults() Field {
 		}
 	}
 	return f
-}
-
-// signInMessage returns the text for an error code, and none for none. The
-// codes, and which of them share a text, are those of Auth.js v5.
-func signInMessage(code string) string {
-	switch code {
-	case "":
-		return ""
-	case "Signin", "OAuthSignin", "OAuthCallbackError", "OAuthCreateAccount", "EmailCreateAccount", "Callback":
-		return "Try signing in with a different account."
-	case "OAuthAccountNotLinked":
-		return "To confirm your identity, sign in with the same account you used originally."
-	case "EmailSignin":
-		return "The e-mail could not be sent."
-	case "CredentialsSignin":
-		return "Sign in failed. Check the details you provided are correct."
-	case "SessionRequired":
-		return "Please sign in to access this page."
-	}
-	return "Unable to sign in."
 }
 
 // mark returns the drawing beside a provider's name: its own mark where we have

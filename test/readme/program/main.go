@@ -41,7 +41,7 @@ func main() {
 		s, _ := auth.Session(r)
 		fmt.Fprintf(w, "hello, %s", s.User.Email)
 	}
-	http.Handle("/auth/", auth)
+	http.Handle(auth.BasePath()+"/", auth)
 	http.Handle("/", auth.Middleware(auth.Require(http.HandlerFunc(home))))
 	log.Fatal(http.ListenAndServe("localhost:"+os.Getenv("PORT"), nil))
 }
