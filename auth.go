@@ -28,8 +28,12 @@ type Auth struct {
 	base      string // "/auth"; "" when mounted at the root
 	trustHost bool
 	proxies   []netip.Prefix
-	log       *slog.Logger
-	now       func() time.Time
+	trusted   []string // origins, of Config.TrustedOrigins
+	// plain and secure are the cookies where visitors know the site by http and
+	// by https.
+	plain, secure *cookieSet
+	log           *slog.Logger
+	now           func() time.Time
 
 	providers map[string]Provider
 	adapter   Adapter
@@ -37,8 +41,10 @@ type Auth struct {
 	identity  atomic.Pointer[book.Identity]
 
 	codecs map[string]*jwe.Codec // by salt: cookie names and "encodedState"
-	csrf   *csrf.Signer
-	pages  *pages.Pages
+	// tokenSalts are the salts of session tokens: the names of their cookie.
+	tokenSalts []string
+	csrf       *csrf.Signer
+	pages      *pages.Pages
 
 	handlers *dispatcher
 	counts   *counts
@@ -50,11 +56,14 @@ func New(cfg Config) (*Auth, error) {
 	cfg.Secrets = slices.Clone(cfg.Secrets)
 	cfg.Providers = slices.Clone(cfg.Providers)
 	cfg.TrustedProxies = slices.Clone(cfg.TrustedProxies)
+	cfg.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
+	cfg.RedirectProxyOrigins = slices.Clone(cfg.RedirectProxyOrigins)
+	cfg.Session.TokenSecrets = slices.Clone(cfg.Session.TokenSecrets)
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
 	a := &Auth{
-		cfg: cfg, base: cfg.BasePath, trustHost: cfg.TrustHost, proxies: cfg.TrustedProxies,
+		cfg: cfg, base: cfg.BasePath, trustHost: cfg.TrustHost, proxies: cfg.TrustedProxies, trusted: cfg.TrustedOrigins,
 		log: cfg.Logger, now: cfg.Now, adapter: cfg.Adapter, book: cfg.Book,
 		providers: make(map[string]Provider, len(cfg.Providers)),
 	}
@@ -67,25 +76,8 @@ func New(cfg Config) (*Auth, error) {
 	for _, p := range cfg.Providers {
 		a.providers[p.Info().ID] = p
 	}
-	secrets := make([]string, len(cfg.Secrets))
-	for i, s := range cfg.Secrets {
-		secrets[i] = string(s)
-		if len(s) < 32 {
-			a.log.Warn("secret is short: use at least 32 random characters, `gatebook secret` makes them", "secret", i)
-		}
-	}
-	a.csrf = csrf.New(strings.Join(secrets, ","))
-	a.codecs = map[string]*jwe.Codec{}
-	salts := []string{stateSalt}
-	for _, name := range []string{sessionCookie, stateCookie, pkceCookie, nonceCookie} {
-		salts = append(salts, name, "__Secure-"+name)
-	}
-	for _, salt := range salts {
-		c, err := jwe.New(secrets, salt)
-		if err != nil {
-			return nil, fmt.Errorf("gatebook: Config.Secrets: %w", err)
-		}
-		a.codecs[salt] = c
+	if err := a.makeCodecs(); err != nil {
+		return nil, err
 	}
 	var err error
 	t := cfg.Theme
@@ -97,6 +89,50 @@ func New(cfg Config) (*Auth, error) {
 	a.book.SetLogger(a.log)
 	a.counts = newCounts(a.now())
 	return a, nil
+}
+
+// makeCodecs makes what seals cookies and tokens: a codec for each name that a
+// sealed cookie has.
+func (a *Auth) makeCodecs() (err error) {
+	if a.plain, a.secure, err = a.cfg.cookieSets(); err != nil {
+		return err
+	}
+	if fixed := a.cfg.UseSecureCookies; fixed != nil && *fixed != strings.HasPrefix(a.origin, "https:") && a.origin != "" {
+		a.log.Warn("UseSecureCookies is not what the scheme of the site's address asks for", "secure", *fixed, "origin", a.origin)
+	}
+	a.csrf = csrf.New(strings.Join(a.texts("secret", a.cfg.Secrets), ","))
+	secrets := a.texts("token secret", a.cfg.Session.TokenSecrets)
+	a.codecs = map[string]*jwe.Codec{}
+	salts := []string{stateSalt}
+	for _, set := range []*cookieSet{a.plain, a.secure} {
+		for _, kind := range []cookieKind{sessionCookie, stateCookie, pkceCookie, nonceCookie, challengeCookie} {
+			salts = append(salts, set[kind].name)
+		}
+		if name := set[sessionCookie].name; !slices.Contains(a.tokenSalts, name) {
+			a.tokenSalts = append(a.tokenSalts, name)
+		}
+	}
+	for _, salt := range salts {
+		if a.codecs[salt] != nil {
+			continue
+		}
+		if a.codecs[salt], err = jwe.New(secrets, salt); err != nil {
+			return fmt.Errorf("gatebook: Config.Secrets: %w", err)
+		}
+	}
+	return nil
+}
+
+// texts returns the secrets as text, and warns of short ones.
+func (a *Auth) texts(what string, secrets []Secret) []string {
+	out := make([]string, len(secrets))
+	for i, s := range secrets {
+		out[i] = string(s)
+		if len(s) < 32 {
+			a.log.Warn("secret is short: use at least 32 random characters, `gatebook secret` makes them", what, i)
+		}
+	}
+	return out
 }
 
 // Book returns the book in which this Auth records.

@@ -42,6 +42,37 @@ type Config struct {
 	// TrustedProxies lists the networks of our own proxies. Only their
 	// X-Forwarded-For, -Host and -Proto headers are looked at.
 	TrustedProxies []netip.Prefix
+	// TrustedOrigins lists the origins of our own front ends elsewhere, such as
+	// "https://app.example.com", without a path. Scripts there may use our routes
+	// with the visitor's cookies (CORS), their POSTs pass the check of origins,
+	// and callback URLs may lead there. Whoever controls one can act for each
+	// visitor who is signed in. http is for loopback only, unless URL is http.
+	TrustedOrigins []string
+
+	// UseSecureCookies fixes the mode of cookies: true makes them Secure with the
+	// prefixes __Secure- and __Host- in their names, false does not. If nil,
+	// secure mode is used when visitors know the site by https. False on such a
+	// site sends sessions over any connection; only for sharing them with an
+	// Auth.js application that is set so.
+	UseSecureCookies *bool
+	// CookieDomain, such as "example.com", shares the session with all hosts in
+	// that domain, which must hold the host of URL. Each of them can then read
+	// and replace the session. If empty, cookies stay with the host. Of a domain
+	// under which strangers register theirs, such as co.uk, browsers keep none.
+	CookieDomain string
+	// Cookies change the names and attributes of single cookies.
+	Cookies Cookies
+
+	// RedirectProxyURL is the address, base path included, of the deployment
+	// whose callback addresses are registered at the providers, such as
+	// "https://auth.example.com/auth": providers send visitors there, and it
+	// sends them on to where they began. It is set at that deployment too, and
+	// all share a secret. It needs URL. If empty, AUTH_REDIRECT_PROXY_URL.
+	RedirectProxyURL string
+	// RedirectProxyOrigins lists, at that deployment, the origins that it sends
+	// visitors on to, with the provider's code. An entry may stand for each host
+	// one label below a domain: "https://*.preview.example.com".
+	RedirectProxyOrigins []string
 
 	// Providers are the ways to sign in, in the order in which they are shown.
 	Providers []Provider
@@ -78,8 +109,27 @@ type SessionConfig struct {
 	// UpdateAge is how old a database session gets before its expiry is moved.
 	// If zero, one day; negative moves it at every use.
 	UpdateAge time.Duration
-	// TokenMaxAge is how long a session token is valid. If zero, MaxAge.
+	// GenerateToken makes the token of a database session (Auth.js:
+	// generateSessionToken): 16 to 512 visible characters of ASCII that nobody can
+	// guess. If nil, a random UUID.
+	GenerateToken func() string
+
+	// TokenMaxAge is how long a session token is valid (Auth.js: jwt.maxAge). If
+	// zero, MaxAge.
 	TokenMaxAge time.Duration
+	// TokenSecrets encrypt session tokens and the cookies of a sign-in under way
+	// (Auth.js: jwt.secret). If empty, Secrets. To share sessions with an Auth.js
+	// application that sets jwt.secret; nothing else needs two.
+	TokenSecrets []Secret
+	// EncodeToken and DecodeToken replace the encryption of session tokens
+	// (Auth.js: jwt.encode and jwt.decode); both or none. The cookies of a
+	// sign-in under way stay encrypted as they are. EncodeToken gets the claims
+	// with iat, exp and jti, and returns at most 90 kB of letters, digits and
+	// "-_.!~*'()". DecodeToken returns the claims that EncodeToken got, with an
+	// error when it cannot vouch for them: whatever it accepts is signed in. We
+	// check exp, nbf and iat.
+	EncodeToken func(context.Context, Claims) (string, error)
+	DecodeToken func(ctx context.Context, token string) (Claims, error)
 }
 
 // Callbacks let the application take part in a decision. They run outside any
@@ -91,8 +141,8 @@ type Callbacks struct {
 	SignIn func(context.Context, *SignInAttempt) error
 	// Redirect says where to go for the callback URL url, which a visitor chose;
 	// baseURL is the site's origin. It must not return a foreign address that
-	// it does not know. If nil, addresses of the site itself are allowed and
-	// everything else leads to baseURL.
+	// it does not know. If nil, addresses of the site itself and of
+	// Config.TrustedOrigins are allowed and everything else leads to baseURL.
 	Redirect func(ctx context.Context, url, baseURL string) (string, error)
 	// JWT returns the claims of a session token: at sign-in, and whenever the
 	// session is read through the middleware or the session route. Returning
@@ -225,6 +275,9 @@ func (c *Config) fill() error {
 			return fmt.Errorf("gatebook: Config.TrustedProxies[%d] is no network: make it with netip.MustParsePrefix", i)
 		}
 	}
+	if err := c.fillOrigins(); err != nil {
+		return err
+	}
 	return c.fillStores()
 }
 
@@ -263,6 +316,15 @@ func (c *Config) fillStores() error {
 	}
 	if s.MaxAge < time.Second || s.TokenMaxAge < time.Second {
 		return errors.New("gatebook: Config.Session.MaxAge and TokenMaxAge must be at least a second")
+	}
+	if (s.EncodeToken == nil) != (s.DecodeToken == nil) {
+		return errors.New("gatebook: Config.Session.EncodeToken and DecodeToken go together: set both or none")
+	}
+	if slices.Contains(s.TokenSecrets, "") {
+		return errors.New("gatebook: Config.Session.TokenSecrets has an empty secret")
+	}
+	if len(s.TokenSecrets) == 0 {
+		s.TokenSecrets = c.Secrets
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

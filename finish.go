@@ -31,6 +31,7 @@ type proved struct {
 	// token is what the jwt callback returned for the user tokenFor; refusal is
 	// what it came to when it gave none.
 	token    *Claims
+	encoded  string
 	tokenFor string
 	sid      string
 	old      Claims // of the token that came with the request
@@ -102,6 +103,10 @@ func notStored(err error) refused {
 	if errors.As(err, &own) {
 		return refused{reason: record.ReasonInternal, step: "InTx handler", err: own.err}
 	}
+	var token *tokenError
+	if errors.As(err, &token) {
+		return refused{reason: record.ReasonInternal, step: token.Error(), err: token.err}
+	}
 	return refused{reason: record.ReasonStoreError, step: "store the sign-in", err: err}
 }
 
@@ -116,7 +121,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	token, _ := x.sessionChunks()
 	tokenUser := ""
 	if token != "" && !t.database {
-		if c, err := a.openToken(token, x.now, x.cookieName(sessionCookie)); err == nil {
+		if c, err := a.openToken(ctx, token, x.now, x.cookieName(sessionCookie)); err == nil {
 			in.old = c
 			tokenUser = c.String("sub")
 		}
@@ -245,7 +250,11 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 		ev.Subject, ev.Session = old.User.ID, t.session.ID
 		events = append(events, told{ev, keys{subject: oldKey, actor: k.actor}})
 	}
-	row := StoredSession{Token: Secret(uuid.NewString()), UserID: d.user.User.ID, ID: in.sid,
+	token, err := x.a.newToken()
+	if err != nil {
+		return err
+	}
+	row := StoredSession{Token: token, UserID: d.user.User.ID, ID: in.sid,
 		Expires: cut(x.now.Add(x.a.cfg.Session.MaxAge)), Begun: x.now, Provider: in.info.ID}
 	if d.keep && t.session != nil {
 		row = *t.session
@@ -317,7 +326,7 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d
 	} else if err = commit(); err != nil {
 		return nil, err
 	}
-	x.a.sendToken(x.visit, in.token)
+	x.sendSession(in.encoded, x.now.Add(x.a.cfg.Session.MaxAge))
 	x.welcome(d)
 	return nil, nil
 }
@@ -349,7 +358,7 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 	c.o.SetString("sid", in.sid)
 	in.token = &c
 	if x.a.cfg.Callbacks.JWT == nil {
-		return nil
+		return x.encode(ctx, in)
 	}
 	p := &JWTParams{Token: c.Clone(), User: user.clone(), Account: in.account.clone(), Profile: in.raw.clone(), Trigger: "signIn"}
 	if x.a.adapter != nil {
@@ -365,6 +374,16 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 		return &refused{reason: record.ReasonInternal, step: "jwt callback", err: err}
 	case token == nil:
 		return &refused{reason: record.ReasonAccessDenied, step: "the jwt callback gave no token"}
+	}
+	return x.encode(ctx, in)
+}
+
+// encode makes the token that the cookie gets. It does so before the sign-in is
+// recorded: a token that cannot be made is a sign-in that failed.
+func (x *exchange) encode(ctx context.Context, in *proved) *refused {
+	var err error
+	if in.encoded, err = x.a.encodeToken(ctx, x.visit, in.token); err != nil {
+		return &refused{reason: record.ReasonInternal, step: "encode the session token", err: err}
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ const (
 // ServeHTTP serves the routes under the base path as an Auth.js v5 server does:
 // csrf, providers, session, signin, signout, callback, error, verify-request.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.cors(w, r)
 	action, provider, ok := a.route(r.URL.EscapedPath())
 	if !ok {
 		if _, under := a.underBase(r.URL.EscapedPath() + "/"); !under {
@@ -43,11 +44,11 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodPost, http.MethodHead:
 	case http.MethodOptions:
-		w.Header().Set("Allow", "GET, HEAD, OPTIONS, POST")
+		w.Header().Set("Allow", allowMethods)
 		w.WriteHeader(http.StatusNoContent)
 		return
 	default:
-		w.Header().Set("Allow", "GET, HEAD, OPTIONS, POST")
+		w.Header().Set("Allow", allowMethods)
 		writeJSON(w, http.StatusMethodNotAllowed, `"Method not allowed."`)
 		return
 	}
@@ -138,10 +139,11 @@ type exchange struct {
 	params     []Param // of the query, in order
 	query      map[string]string
 	form       map[string]string
+	fields     []Param         // of a form that was posted, in order
 	data       json.RawMessage // the member data of a JSON body
 	csrfToken  string
 	csrfCookie string // the value that is to be set, or empty
-	csrfOK     bool   // a POST with the token of its cookie
+	csrfOK     bool   // a POST with the token of its cookie, from no foreign origin
 	callback   string // the resolved callback URL
 }
 
@@ -207,6 +209,7 @@ func (x *exchange) readForm() bool {
 		if !ok {
 			return x.refuseRequest(http.StatusBadRequest, "the body has too many fields")
 		}
+		x.fields = fields
 		for _, f := range fields {
 			x.form[f.Name] = f.Value
 		}
@@ -226,19 +229,20 @@ func lastValues(params []Param) map[string]string {
 	return out
 }
 
-// readCSRF keeps the token of a good cookie or makes a new one.
+// readCSRF keeps the token of a good cookie or makes a new one, and says whether
+// a POST is one of ours.
 func (x *exchange) readCSRF() {
 	name := x.cookieName(csrfCookie)
 	if value, ok := x.jar.Get(name); ok {
 		if token, ok := x.a.csrf.Verify(value); ok {
 			x.csrfToken = token
-			x.csrfOK = x.r.Method == http.MethodPost && csrf.Equal(x.form["csrfToken"], token)
+			x.csrfOK = x.r.Method == http.MethodPost && csrf.Equal(x.form["csrfToken"], token) && !x.foreign()
 			return
 		}
 	}
 	x.csrfToken, x.csrfCookie = x.a.csrf.Token()
 	if x.action != "providers" { // that route sets no cookies
-		x.add(cookie.Cookie{Name: name, Value: x.csrfCookie})
+		x.add(csrfCookie, cookie.Cookie{Name: name, Value: x.csrfCookie})
 	}
 }
 
@@ -264,7 +268,7 @@ func (x *exchange) readCallbackURL() error {
 		x.callback = to
 	}
 	if x.callback != stored && x.action != "providers" {
-		x.add(cookie.Cookie{Name: name, Value: x.callback})
+		x.add(callbackCookie, cookie.Cookie{Name: name, Value: x.callback})
 	}
 	return nil
 }
@@ -282,7 +286,7 @@ func (x *exchange) resolveURL(wish, where string) (string, error) {
 		}
 		return to, nil
 	}
-	if to, ok := redirect.Resolve(wish, x.origin, nil); ok && len(to) <= maxCallback {
+	if to, ok := redirect.Resolve(wish, x.origin, x.a.trusted); ok && len(to) <= maxCallback {
 		return to, nil
 	}
 	x.a.log.Warn("callback URL rejected: it leads to another site, or is none", "in", where, "route", x.route)
@@ -502,10 +506,7 @@ func (x *exchange) configError() {
 // failCSRF notes and answers a POST without the token of its cookie that is no
 // attempt to sign in.
 func (x *exchange) failCSRF() {
-	why := "mismatch"
-	if x.form["csrfToken"] == "" || x.csrfCookie != "" {
-		why = "missing"
-	}
+	why := x.whyCSRF()
 	x.a.log.Warn("CSRF token missing or wrong", "route", x.route, "why", why)
 	r := x.a.newRecorder(x.visit)
 	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeCSRFRejected, record.ReasonCSRF),

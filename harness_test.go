@@ -32,12 +32,14 @@ const secret = "correct horse battery staple, 32 characters"
 type fakeProvider struct {
 	id     string
 	link   bool
+	post   bool // answers with a form
 	checks []string
 
 	mu    sync.Mutex
 	proof *gatebook.Proof
 	err   error
 	begun []*gatebook.Begin
+	ended []*gatebook.Complete
 }
 
 func (p *fakeProvider) Info() gatebook.ProviderInfo {
@@ -55,6 +57,7 @@ func (p *fakeProvider) Begin(_ context.Context, b *gatebook.Begin) (*gatebook.Re
 func (p *fakeProvider) Complete(_ context.Context, c *gatebook.Complete) (*gatebook.Proof, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ended = append(p.ended, c)
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -71,7 +74,7 @@ func (p *fakeProvider) Checks() []string {
 	}
 	return []string{"state", "pkce", "nonce"}
 }
-func (p *fakeProvider) FormPost() bool    { return false }
+func (p *fakeProvider) FormPost() bool    { return p.post }
 func (p *fakeProvider) LinkByEmail() bool { return p.link }
 
 func (p *fakeProvider) prove(id, mail string, verified bool) {

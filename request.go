@@ -22,16 +22,16 @@ func cut(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 // visit is what the wire knows of a request.
 type visit struct {
 	r *http.Request
-	// origin is scheme://host[:port] of the site as the visitor knows it, and
-	// secure whether cookies get their secure names.
+	// origin is scheme://host[:port] of the site as the visitor knows it.
 	origin string
-	secure bool
-	jar    cookie.Jar
-	now    time.Time
-	route  string
-	info   RequestInfo
-	set    []cookie.Cookie  // to be sent, in order
-	room   [1]cookie.Cookie // most answers set one
+	// cookies are how ours are named and set for this visit.
+	cookies *cookieSet
+	jar     cookie.Jar
+	now     time.Time
+	route   string
+	info    RequestInfo
+	set     []cookie.Cookie  // to be sent, in order
+	room    [1]cookie.Cookie // most answers set one
 
 	// What the cookies of the session hold and which they are, once asked.
 	session      string
@@ -59,7 +59,9 @@ func (a *Auth) visit(r *http.Request, route string) (*visit, bool) {
 	} else {
 		v.origin, trusted = a.requestOrigin(r)
 	}
-	v.secure = strings.HasPrefix(v.origin, "https:")
+	if v.cookies = a.plain; strings.HasPrefix(v.origin, "https:") {
+		v.cookies = a.secure
+	}
 	v.set = v.room[:0]
 	return v, trusted
 }
@@ -87,15 +89,21 @@ func (a *Auth) requestOrigin(r *http.Request) (string, bool) {
 }
 
 func loopback(origin string) bool {
-	_, host, _ := strings.Cut(origin, "://")
-	if i := strings.LastIndexByte(host, ':'); i > 0 && !strings.HasSuffix(host, "]") {
-		host = host[:i]
-	}
+	host := hostname(origin)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil && ip.IsLoopback()
+}
+
+// hostname returns the host of an origin, without port; IPv6 in its brackets.
+func hostname(origin string) string {
+	_, host, _ := strings.Cut(origin, "://")
+	if i := strings.LastIndexByte(host, ':'); i > 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	return host
 }
 
 // lastField returns the last element of a list header: the one that the proxy
@@ -178,48 +186,3 @@ func (a *Auth) request(v *visit) RequestInfo {
 	}
 	return v.info
 }
-
-// cookieName returns the name of a cookie for this visit (Auth.js: secure mode).
-func (v *visit) cookieName(name string) string {
-	if !v.secure {
-		return name
-	}
-	switch name { // constants: every request asks
-	case sessionCookie:
-		return "__Secure-" + sessionCookie
-	case csrfCookie:
-		return "__Host-" + csrfCookie
-	case callbackCookie:
-		return "__Secure-" + callbackCookie
-	}
-	return "__Secure-" + name
-}
-
-// Names of the cookies, without the prefix of secure mode.
-const (
-	sessionCookie  = "authjs.session-token"
-	csrfCookie     = "authjs.csrf-token"
-	callbackCookie = "authjs.callback-url"
-	stateCookie    = "authjs.state"
-	pkceCookie     = "authjs.pkce.code_verifier"
-	nonceCookie    = "authjs.nonce"
-)
-
-// add queues a cookie with the attributes all ours have.
-func (v *visit) add(c cookie.Cookie) {
-	// Browsers keep a cookie for cross-site requests only when it is Secure; on
-	// http they do so for loopback.
-	c.Path, c.HTTPOnly, c.Secure = "/", true, v.secure || c.SameSite == "None"
-	if c.SameSite == "" {
-		c.SameSite = "Lax"
-	}
-	for i := range v.set {
-		if v.set[i].Name == c.Name {
-			v.set[i] = c
-			return
-		}
-	}
-	v.set = append(v.set, c)
-}
-
-func (v *visit) clear(name string) { v.add(cookie.Cookie{Name: name, HasMaxAge: true}) }

@@ -42,8 +42,8 @@ func (a *Auth) sealClaims(salt string, now time.Time, members ...Param) string {
 
 // sealCheck queues a check cookie: a value that only the same browser brings
 // back, bound to the provider that it was made for.
-func (x *exchange) sealCheck(name, value, provider string, formPost bool) {
-	name = x.cookieName(name)
+func (x *exchange) sealCheck(kind cookieKind, value, provider string, formPost bool) {
+	name := x.cookieName(kind)
 	c := cookie.Cookie{Name: name, Expires: x.now.Add(checkAge), MaxAge: int(checkAge / time.Second), HasMaxAge: true,
 		Value: x.a.sealClaims(name, x.now, Param{"value", value}, Param{"provider", provider})}
 	if formPost {
@@ -51,12 +51,12 @@ func (x *exchange) sealCheck(name, value, provider string, formPost bool) {
 		// that say so.
 		c.SameSite = "None"
 	}
-	x.add(c)
+	x.add(kind, c)
 }
 
 // openCheck reads a check cookie; why says what is wrong with it, or is empty.
-func (x *exchange) openCheck(name, provider string) (value, why string) {
-	name = x.cookieName(name)
+func (x *exchange) openCheck(kind cookieKind, provider string) (value, why string) {
+	name := x.cookieName(kind)
 	sealed, ok := x.jar.Get(name)
 	if !ok || sealed == "" {
 		return "", "missing"
@@ -69,11 +69,8 @@ func (x *exchange) openCheck(name, provider string) (value, why string) {
 	if err != nil {
 		return "", "mismatch"
 	}
-	if err := checkTimes(&o, x.now.Unix()); err != nil {
-		if errors.Is(err, errExpired) {
-			return "", "expired"
-		}
-		return "", "mismatch"
+	if why := whyTimes(&o, x.now.Unix()); why != "" {
+		return "", why
 	}
 	value, _ = o.String("value")
 	if p, _ := o.String("provider"); value == "" || p != provider {
@@ -82,11 +79,23 @@ func (x *exchange) openCheck(name, provider string) (value, why string) {
 	return value, ""
 }
 
+// whyTimes says what is wrong with the times of a check, or nothing.
+func whyTimes(o *claims.Object, now int64) string {
+	err := checkTimes(o, now)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, errExpired):
+		return "expired"
+	}
+	return "mismatch"
+}
+
 // clearChecks queues the removal of the check cookies that came.
 func (x *exchange) clearChecks() {
-	for _, name := range []string{stateCookie, pkceCookie, nonceCookie} {
-		if _, ok := x.jar.Get(x.cookieName(name)); ok {
-			x.clear(x.cookieName(name))
+	for _, kind := range []cookieKind{stateCookie, pkceCookie, nonceCookie} {
+		if _, ok := x.jar.Get(x.cookieName(kind)); ok {
+			x.clear(kind, x.cookieName(kind))
 		}
 	}
 }

@@ -9,12 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/gatebook/gatebook/internal/claims"
 	"github.com/gatebook/gatebook/internal/cookie"
@@ -67,7 +63,7 @@ func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: malformed token", ErrNoSession)
 	}
-	c, err := a.openToken(token, a.now(), tokenSalts...)
+	c, err := a.openToken(ctx, token, a.now(), a.tokenSalts...)
 	if err != nil {
 		return nil, err
 	}
@@ -111,33 +107,18 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// tokenSalts are the salts of session tokens: the names of their cookie.
-var tokenSalts = []string{sessionCookie, "__Secure-" + sessionCookie}
-
 // clockSkew is how far clocks may differ where tokens are read (Auth.js: 15 s).
 const clockSkew = 15
 
 var errExpired = fmt.Errorf("%w: it has expired", ErrNoSession)
 
-// openToken decrypts a session token with the keys of the given salts and
-// checks its times. A token without a sid gets one. The claims of an expired token are returned with the error.
-func (a *Auth) openToken(token string, now time.Time, salts ...string) (Claims, error) {
-	if i := slices.IndexFunc(salts, func(salt string) bool { return a.codecs[salt].Sealed(token) }); i >= 0 {
-		salts = salts[i : i+1]
-	}
-	var payload []byte
-	err := errors.New("no salt")
-	for _, salt := range salts {
-		if payload, err = a.codecs[salt].Open(nil, token); err == nil {
-			break
-		}
-	}
+// openToken decodes a session token, with the keys of the given salts unless the
+// application does it, and checks its times. A token without a sid gets one. The
+// claims of an expired token are returned with the error.
+func (a *Auth) openToken(ctx context.Context, token string, now time.Time, salts ...string) (Claims, error) {
+	o, err := a.decodeToken(ctx, token, salts)
 	if err != nil {
-		return Claims{}, fmt.Errorf("%w: the token is none of ours", ErrNoSession)
-	}
-	o, err := claims.Parse(payload)
-	if err != nil {
-		return Claims{}, fmt.Errorf("%w: the token's claims are malformed", ErrNoSession)
+		return Claims{}, err
 	}
 	if raw, ok := o.Get("sid"); !ok || raw[0] != '"' { // another program's
 		id, ok := o.String("jti")
@@ -373,8 +354,9 @@ func (a *Auth) readSession(ctx context.Context, v *visit, f *firing, token strin
 // endCookies queues the removal of every cookie of the session.
 func (a *Auth) endCookies(v *visit) {
 	_, names := v.sessionChunks()
+	v.clearHostOnly(names)
 	for _, n := range names {
-		v.clear(n)
+		v.clear(sessionCookie, n)
 	}
 }
 
@@ -390,9 +372,9 @@ func (a *Auth) invalid(ctx context.Context, v *visit, f *firing, reason string) 
 func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string, fromCookie bool, up *update) (*Session, error) {
 	salts := []string{v.cookieName(sessionCookie)}
 	if !fromCookie {
-		salts = tokenSalts // whoever sends it may know the site by another scheme
+		salts = a.tokenSalts // whoever sends it may know the site by another scheme
 	}
-	c, err := a.openToken(token, v.now, salts...)
+	c, err := a.openToken(ctx, token, v.now, salts...)
 	if err != nil {
 		if fromCookie {
 			a.endCookies(v)
@@ -433,7 +415,12 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 		}
 	}
 	if fromCookie {
-		a.sendToken(v, next)
+		token, err := a.encodeToken(ctx, v, next)
+		if err != nil { // the session goes on as it came
+			a.log.Error("the session token was not renewed", "error_type", errorType(err))
+			return s, nil
+		}
+		a.sendSession(v, token, s.Expires)
 	}
 	return s, nil
 }
@@ -477,39 +464,23 @@ func (a *Auth) callSession(ctx context.Context, p *SessionParams, s *Session) (e
 	return nil
 }
 
-// sendToken encodes the claims with new times and a new jti, and queues the
-// session cookie, in chunks where it is long.
-func (a *Auth) sendToken(v *visit, c *Claims) {
-	now := v.now.Unix()
-	var iat, exp [20]byte
-	var jti [40]byte
-	name := v.cookieName(sessionCookie)
-	// The session keeps the claims as they were. Most tokens fit into scratch.
-	var payload, scratch [1536]byte
-	text := c.o.AppendWith(payload[:0],
-		claims.Member{Name: "iat", Value: strconv.AppendInt(iat[:0], now, 10)},
-		claims.Member{Name: "exp", Value: strconv.AppendInt(exp[:0], now+int64(a.cfg.Session.TokenMaxAge/time.Second), 10)},
-		claims.Member{Name: "jti", Value: claims.AppendString(jti[:0], uuid.NewString())})
-	token := string(a.codecs[name].Seal(scratch[:0], text))
-	a.sendSession(v, token, v.now.Add(a.cfg.Session.MaxAge))
-}
-
 // sendSession queues the session cookie and the removal of chunks it replaces.
 func (a *Auth) sendSession(v *visit, value string, expires time.Time) {
 	name := v.cookieName(sessionCookie)
 	_, names := v.sessionChunks()
+	v.clearHostOnly(names)
 	if len(value) <= cookie.ChunkSize && len(names) == 1 && names[0] == name { // nearly always
-		v.add(cookie.Cookie{Name: name, Value: value, Expires: expires})
+		v.add(sessionCookie, cookie.Cookie{Name: name, Value: value, Expires: expires})
 		return
 	}
 	parts := cookie.Split(name, value)
 	if len(names) != 1 || len(parts) != 1 || names[0] != parts[0].Name {
 		for _, n := range names {
-			v.clear(n)
+			v.clear(sessionCookie, n)
 		}
 	}
 	for _, p := range parts {
-		v.add(cookie.Cookie{Name: p.Name, Value: p.Value, Expires: expires})
+		v.add(sessionCookie, cookie.Cookie{Name: p.Name, Value: p.Value, Expires: expires})
 	}
 }
 

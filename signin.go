@@ -44,8 +44,7 @@ func (x *exchange) startSignIn() {
 // into its cookies.
 func (x *exchange) startRedirect(p RedirectProvider) {
 	id := p.Info().ID
-	b := &Begin{RedirectURI: x.callbackURL(id), Params: x.params}
-	b.State = x.a.sealClaims(stateSalt, x.now, Param{"random", newRandom()})
+	b := &Begin{RedirectURI: x.redirectURI(id), State: x.newState(id), Params: x.params}
 	to, err := guard(func() (*Redirection, error) { return p.Begin(x.r.Context(), b) })
 	if err != nil {
 		x.refuse(refused{auth: p.Info(), reason: reasonOf(err), step: "begin at the provider", err: err})
@@ -125,20 +124,24 @@ func (x *exchange) serveCallback() {
 // before the code is redeemed.
 func (x *exchange) redirectCallback(p RedirectProvider) {
 	info := p.Info()
+	if x.forward(info) {
+		return
+	}
 	x.clearChecks()
-	c := &Complete{RedirectURI: x.callbackURL(info.ID), Params: x.query}
-	if p.FormPost() {
+	c := &Complete{RedirectURI: x.redirectURI(info.ID), Params: x.query}
+	// What a provider posts to the redirect proxy comes on in the query.
+	if p.FormPost() && !(x.proxied() && x.r.Method == http.MethodGet) {
 		c.Params = x.form
 	}
 	for _, check := range p.Checks() {
-		name, reason := stateCookie, record.ReasonStateMismatch
+		kind, reason := stateCookie, record.ReasonStateMismatch
 		switch check {
 		case "pkce":
-			name, reason = pkceCookie, record.ReasonPKCEFailed
+			kind, reason = pkceCookie, record.ReasonPKCEFailed
 		case "nonce":
-			name, reason = nonceCookie, record.ReasonNonceMismatch
+			kind, reason = nonceCookie, record.ReasonNonceMismatch
 		}
-		value, why := x.openCheck(name, info.ID)
+		value, why := x.openCheck(kind, info.ID)
 		if check == "state" && why == "" && !csrf.Equal(c.Params["state"], value) {
 			if why = "mismatch"; c.Params["state"] == "" {
 				why = "missing"
@@ -506,12 +509,8 @@ func (x *exchange) tryRefusal(r *refused) error {
 
 // refuseCSRF refuses a sign-in that did not come from our own page.
 func (x *exchange) refuseCSRF(info ProviderInfo) {
-	why := "mismatch"
-	if x.form["csrfToken"] == "" || x.csrfCookie != "" {
-		why = "missing"
-	}
 	x.refuse(refused{auth: info, page: "MissingCSRF", reason: record.ReasonCSRF, step: "CSRF token missing or wrong",
-		cause: record.TypeCSRFRejected, check: "csrf", why: why})
+		cause: record.TypeCSRFRejected, check: "csrf", why: x.whyCSRF()})
 }
 
 // storeFailed answers an attempt that the store could not decide. It is

@@ -29,7 +29,7 @@ func (x *exchange) endSession(ctx context.Context, token string) error {
 	a := x.a
 	rec := a.newRecorder(x.visit)
 	if a.cfg.Session.Strategy == StrategyJWT {
-		c, err := a.openToken(token, x.now, x.cookieName(sessionCookie))
+		c, err := a.openToken(ctx, token, x.now, x.cookieName(sessionCookie))
 		if err != nil {
 			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
 			return nil //nolint:nilerr // nothing is there to end, and that is told of

@@ -99,6 +99,16 @@ func (j Jar) Chunks(name string) (value string, names []string) {
 	return strings.Join(chunks[:n], ""), names
 }
 
+// IsChunk reports whether a cookie called name is taken for a part of the value
+// of the cookie called whole.
+func IsChunk(name, whole string) bool {
+	suffix, ok := strings.CutPrefix(name, whole)
+	if ok {
+		_, ok = chunkNumber(suffix)
+	}
+	return ok
+}
+
 // chunkNumber reads the suffix of a chunk's name, such as ".12".
 func chunkNumber(suffix string) (int, bool) {
 	digits, ok := strings.CutPrefix(suffix, ".")

@@ -97,7 +97,7 @@ func (s *Server) open(cfg *config.Config) error {
 func Settings(cfg *config.Config) (*gatebook.Config, error) {
 	g := &gatebook.Config{
 		URL: cfg.URL, BasePath: basePath(cfg), TrustHost: cfg.TrustHost, TrustedProxies: cfg.TrustedProxies,
-		Session: gatebook.SessionConfig(cfg.Session), Pages: gatebook.Pages(cfg.Pages), Theme: gatebook.Theme(cfg.Theme),
+		Session: session(cfg.Session), Pages: gatebook.Pages(cfg.Pages), Theme: gatebook.Theme(cfg.Theme),
 	}
 	for _, secret := range cfg.Secrets {
 		g.Secrets = append(g.Secrets, gatebook.Secret(secret))
@@ -110,6 +110,10 @@ func Settings(cfg *config.Config) (*gatebook.Config, error) {
 		g.Providers = append(g.Providers, provider)
 	}
 	return g, nil
+}
+
+func session(s config.Session) gatebook.SessionConfig {
+	return gatebook.SessionConfig{Strategy: s.Strategy, MaxAge: s.MaxAge, UpdateAge: s.UpdateAge, TokenMaxAge: s.TokenMaxAge}
 }
 
 // basePath is the library's rule for Config.BasePath: the server has to know
