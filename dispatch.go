@@ -59,6 +59,30 @@ func newDispatcher(events Events, log *slog.Logger, now func() time.Time) *dispa
 	return d
 }
 
+// Call calls the handlers of e for ev as a server does after a commit: its own
+// handler of each set, then Any, each with a copy, within the budget, and
+// recovered when it panics; and it waits for [Detached] ones. It returns what a
+// server would have recorded of them as handler.failed and handler.slow, in
+// order. Nothing is recorded or logged, and nothing need have happened: it is
+// for tests of handlers, where package gatebooktest calls it.
+func (e Events) Call(ctx context.Context, ev Event) []*HandlerFailedEvent {
+	var mu sync.Mutex
+	var failures []*HandlerFailedEvent
+	d := newDispatcher(e, slog.New(slog.DiscardHandler), time.Now)
+	d.record = func(_ context.Context, more []*HandlerFailedEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		failures = append(failures, more...)
+	}
+	f := d.begin(ctx)
+	f.fire(ev)
+	f.close()
+	<-d.jobs.wait() // each has a budget
+	mu.Lock()
+	defer mu.Unlock()
+	return failures
+}
+
 // wantsSession reports whether any handler is called for the session event, so
 // that reading a session builds none otherwise.
 func (d *dispatcher) wantsSession() bool {

@@ -826,3 +826,46 @@ func TestConcurrentSignIns(t *testing.T) {
 		}
 	})
 }
+
+// TestCall: handlers that are called for a test meet what they meet in a
+// request: order, copies, budget, recovery, and their failures come back.
+func TestCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		boom := errors.New("boom")
+		var heard []string
+		events := gatebook.JoinEvents(
+			gatebook.Events{
+				CreateUser: func(_ context.Context, e *gatebook.CreateUserEvent) error {
+					heard = append(heard, "own "+e.User.Name)
+					e.User.Name = "changed"
+					return boom
+				},
+				Any: func(_ context.Context, e gatebook.Event) error { heard = append(heard, "any "+e.Meta().ID); panic("boom") },
+			},
+			gatebook.Events{
+				CreateUser: gatebook.Detached(func(ctx context.Context, e *gatebook.CreateUserEvent) error {
+					<-ctx.Done()
+					heard = append(heard, "detached "+e.User.Name)
+					return ctx.Err()
+				}),
+				Any: func(context.Context, gatebook.Event) error { time.Sleep(2 * time.Second); return nil },
+			})
+		ev := &gatebook.CreateUserEvent{Envelope: gatebook.Envelope{ID: "1", Type: record.TypeCreateUser}, User: &gatebook.User{Name: "Ada"}}
+		var got []string
+		for _, f := range events.Call(t.Context(), ev) {
+			got = append(got, fmt.Sprintf("%s %s %s %s %v", f.Type, f.Reason, f.Handler, f.Cause, f.Err))
+		}
+		want := []string{
+			"handler.failed handlerError CreateUser 1 boom", "handler.failed handlerPanic Any 1 panic with a string",
+			"handler.slow  Any 1 <nil>", "handler.failed handlerTimeout CreateUser 1 context deadline exceeded"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("failures (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"own Ada", "any 1", "detached Ada"}, heard); diff != "" {
+			t.Errorf("heard (-want +got):\n%s", diff)
+		}
+		if ev.User.Name != "Ada" {
+			t.Error("a handler changed the caller's event")
+		}
+	})
+}
