@@ -12,11 +12,13 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/provider/oauth"
@@ -43,11 +45,28 @@ type Client struct {
 	// Params are further parameters of the authorization request, such as
 	// prompt.
 	Params []gatebook.Param
+	// Auth is how we prove to the provider who we are, where a registration may
+	// choose: oauth.ClientNone for a public client, oauth.PrivateKeyJWT with
+	// Key. If empty, what the provider expects of one with a secret.
+	Auth oauth.ClientAuth
+	Key  *oauth.ClientKey
+	// SecretKey makes the secret, in place of Secret, where the secret is a token
+	// that the client signs.
+	SecretKey *SecretKey
 	// LinkByVerifiedEmail links an account to the user who has its verified
 	// address; see oauth.Config before you set it.
 	LinkByVerifiedEmail bool
 	// HTTP makes the requests to the provider. If nil, oauth.Config's default.
 	HTTP *http.Client
+}
+
+// SecretKey is the key with which a client of Apple signs its secrets.
+type SecretKey struct {
+	// TeamID and KeyID are ten letters and digits each, as Apple's developer
+	// pages show them.
+	TeamID, KeyID string
+	// PrivateKey is the content of the file AuthKey_<KeyID>.p8.
+	PrivateKey gatebook.Secret
 }
 
 // entry is what is known of a provider. URLs are templates: {issuer} stands for
@@ -56,24 +75,34 @@ type Client struct {
 type entry struct {
 	id, name, brand string
 	typ             string
-	issuer          string
-	issuerAliases   []string
+	// issuer is that of the public instance, empty where there is none.
+	issuer        string
+	issuerAliases []string
 	// issuerPath is what the issuer adds to the instance's address.
 	issuerPath string
 	apiBase    func(base string) string
+	tenants    func(issuer string) (*oauth.Tenants, error)
 
 	authURL, tokenURL, userinfoURL string
-	auth                           oauth.ClientAuth
-	scopes                         []string
-	params                         []gatebook.Param
-	profile                        oauth.Profile
-	enrich                         func(api string) enrich
+	// userinfoWith are other userinfo URLs by the scope that they need.
+	userinfoWith map[string]string
+	auth         oauth.ClientAuth
+	// secret is the secret of a client that signs it.
+	secret   func(clientID string, k *SecretKey) (secretSource, error)
+	checks   []string
+	scopes   []string
+	noOpenID bool // the scope openid is not needed
+	params   []gatebook.Param
+
+	userParam string
+	profile   oauth.Profile
+	enrich    func(api string) enrich
 }
 
-type enrich = func(ctx context.Context, fetch oauth.Fetch, profile *gatebook.Claims) error
-
-// entries are sorted by id.
-var entries = []entry{github, google}
+type (
+	enrich       = func(ctx context.Context, fetch oauth.Fetch, profile *gatebook.Claims) error
+	secretSource = func(now time.Time) (secret gatebook.Secret, expires time.Time, err error)
+)
 
 // IDs returns the ids that [New] knows, sorted.
 func IDs() []string {
@@ -102,24 +131,52 @@ func (e entry) provider(c Client) (*oauth.Provider, error) {
 	if e.apiBase != nil {
 		api = e.apiBase(base)
 	}
-	fill := strings.NewReplacer("{issuer}", issuer, "{base}", base, "{api}", api).Replace
 	config := oauth.Config{
 		ID: id, Name: e.name, BrandColor: e.brand, Type: e.typ,
 		Issuer: issuer, IssuerAliases: e.issuerAliases,
-		AuthURL: fill(e.authURL), TokenURL: fill(e.tokenURL), UserinfoURL: fill(e.userinfoURL),
-		ClientID: c.ID, ClientSecret: c.Secret, ClientAuth: e.auth,
-		Scopes: e.scopes, AuthParams: slices.Concat(e.params, c.Params),
-		Profile:             e.profile,
+		ClientID: first(c.ID, os.Getenv(oauth.EnvName(id, "ID"))), ClientSecret: c.Secret,
+		ClientAuth: oauth.ClientAuth(first(string(c.Auth), string(e.auth))), ClientKey: c.Key,
+		Scopes: e.scopes, NoOpenIDScope: e.noOpenID, AuthParams: slices.Concat(e.params, c.Params), Checks: e.checks,
+		UserParam: e.userParam, Profile: e.profile,
 		LinkByVerifiedEmail: c.LinkByVerifiedEmail,
 		Client:              c.HTTP,
 	}
 	if c.Scopes != nil {
 		config.Scopes = c.Scopes
 	}
+	fill := strings.NewReplacer("{issuer}", issuer, "{base}", base, "{api}", api).Replace
+	config.AuthURL, config.TokenURL, config.UserinfoURL = fill(e.authURL), fill(e.tokenURL), fill(e.userinfoURL)
+	for scope, url := range e.userinfoWith {
+		if slices.Contains(config.Scopes, scope) {
+			config.UserinfoURL = fill(url)
+		}
+	}
+	if e.tenants != nil {
+		var err error
+		if config.Tenants, err = e.tenants(issuer); err != nil {
+			return nil, fmt.Errorf("catalog: provider %q: %w", id, err)
+		}
+	}
 	if e.enrich != nil {
 		config.Enrich = e.enrich(api)
 	}
+	if err := e.signSecret(&config, c.SecretKey); err != nil {
+		return nil, fmt.Errorf("catalog: provider %q: %w", id, err)
+	}
 	return oauth.New(config)
+}
+
+func (e entry) signSecret(config *oauth.Config, k *SecretKey) (err error) {
+	switch {
+	case k == nil:
+		return nil
+	case e.secret == nil:
+		return fmt.Errorf("field SecretKey: a client of %s does not sign its secret", e.name)
+	case config.ClientSecret != "":
+		return errors.New("fields Secret and SecretKey exclude each other")
+	}
+	config.SecretSource, err = e.secret(config.ClientID, k)
+	return err
 }
 
 func first(values ...string) string {

@@ -287,18 +287,32 @@ func TestNew(t *testing.T) {
 	if ids := catalog.IDs(); !slices.IsSorted(ids) || !slices.Contains(ids, "github") || !slices.Contains(ids, "google") {
 		t.Errorf("IDs() = %q", ids)
 	}
+	ownIssuer := map[string]string{
+		"auth0":    "https://acme.eu.auth0.com",
+		"keycloak": "https://sso.example/realms/acme",
+		"okta":     "https://acme.okta.com",
+	}
 	for _, id := range catalog.IDs() {
-		p, err := catalog.New(id, catalog.Client{ID: "client", Secret: "secret"})
+		issuer := ownIssuer[id]
+		if issuer != "" {
+			_, err := catalog.New(id, catalog.Client{ID: "client", Secret: "secret"})
+			if name := oauth.EnvName(id, "ISSUER"); err == nil || !strings.Contains(err.Error(), "Issuer") || !strings.Contains(err.Error(), name) {
+				t.Errorf("New(%q) without an issuer: error %v, want one that names Issuer and %s", id, err, name)
+			}
+		}
+		p, err := catalog.New(id, catalog.Client{ID: "client", Secret: "secret", Issuer: issuer})
 		if err != nil {
 			t.Errorf("New(%q): %v", id, err)
 			continue
 		}
-		if p.Info().ID != id || p.Info().Name == "" {
+		if p.Info().ID != id || p.Info().Name == "" || !strings.HasPrefix(p.Info().BrandColor, "#") || len(p.Info().BrandColor) != 7 {
 			t.Errorf("New(%q).Info() = %+v", id, p.Info())
 		}
-		_, err = catalog.New(id, catalog.Client{})
-		if name := oauth.EnvName(id, "ID"); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("New(%q) without a client: error %v, want one that names %s", id, err, name)
+		for key, c := range map[string]catalog.Client{"ID": {Secret: "secret", Issuer: issuer}, "SECRET": {ID: "client", Issuer: issuer}} {
+			_, err = catalog.New(id, c)
+			if name := oauth.EnvName(id, key); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("New(%q) without %s: error %v, want one that names %s", id, key, err, name)
+			}
 		}
 	}
 	if _, err := catalog.New("nowhere", catalog.Client{}); err == nil {

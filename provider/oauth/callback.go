@@ -37,6 +37,9 @@ func (p *Provider) Complete(ctx context.Context, c *gatebook.Complete) (*gateboo
 		}
 		proof.AMR, proof.ACR, proof.AuthTime = assurance(proof.Profile)
 	}
+	if name := p.cfg.UserParam; name != "" {
+		addUser(&proof.Profile, name, c.Params[name])
+	}
 	if !p.isOIDC() || p.cfg.UserinfoProfile {
 		proof.Profile, err = p.userinfo(ctx, ends.userinfoURL, tok.access, proof.Profile)
 		if err != nil {
@@ -50,6 +53,16 @@ func (p *Provider) Complete(ctx context.Context, c *gatebook.Complete) (*gateboo
 		return nil, err
 	}
 	return proof, nil
+}
+
+// addUser makes the JSON object that the browser brought the profile's member
+// name. What a signature stands for is not replaced, and what is no object is
+// left out: it comes at the first sign-in only.
+func addUser(profile *gatebook.Claims, name, object string) {
+	user, err := gatebook.ParseClaims([]byte(object))
+	if err == nil && !profile.Has(name) {
+		_ = profile.Set(name, user) // it is JSON
+	}
 }
 
 // checkResponse checks what the browser brought back before anything is done
@@ -73,7 +86,7 @@ func (p *Provider) checkResponse(ctx context.Context, c *gatebook.Complete) (*en
 	}
 	// RFC 9207, Section 2.4. A provider without an issuer may send what it likes.
 	iss, ok := c.Params["iss"]
-	if ends.issuer != "" && (ok && iss != ends.issuer || !ok && ends.issRequired) {
+	if ends.issuer != "" && (ok && !p.isIssuer(ends, iss) || !ok && ends.issRequired) {
 		return nil, checkFailed(step, reasonIssuerMismatch, "iss", "iss is not the provider's issuer")
 	}
 	if code, ok := c.Params["error"]; ok {

@@ -51,12 +51,16 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 	keysCtx := oidc.ClientContext(context.Background(), &client)
 	ctx = oidc.ClientContext(ctx, &client)
 
+	if p.cfg.AuthURL != "" && p.cfg.TokenURL != "" && p.cfg.JWKSURL != "" {
+		return &endpoints{
+			issuer: p.cfg.Issuer, authURL: p.cfg.AuthURL, tokenURL: p.cfg.TokenURL, userinfoURL: p.cfg.UserinfoURL,
+			verifier: p.newVerifier(keysCtx, p.cfg.Issuer, p.cfg.JWKSURL, nil),
+		}, nil
+	}
 	provider, err := oidc.NewProvider(ctx, p.cfg.Issuer)
 	var mismatch *oidc.IssuerMismatchError
-	if errors.As(err, &mismatch) && sameButSlash(mismatch.Discovered, p.cfg.Issuer) {
-		// One slash at the end is no other issuer, but ID tokens must then
-		// carry the provider's spelling.
-		provider, err = oidc.NewProvider(ctx, mismatch.Discovered)
+	if errors.As(err, &mismatch) && p.mayDiscover(mismatch.Discovered) {
+		provider, err = oidc.NewProvider(oidc.InsecureIssuerURLContext(ctx, mismatch.Discovered), p.cfg.Issuer)
 	}
 	if errors.As(err, &mismatch) {
 		return nil, checkFailed("discovery", reasonIssuerMismatch, "iss",
@@ -74,19 +78,20 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 	if provider.Claims(&extra) != nil {
 		return nil, replyInvalid("discovery", errNotJSON)
 	}
+	jwksURL := or(p.cfg.JWKSURL, extra.JWKSURL)
 	e := &endpoints{
 		issuer:      extra.Issuer,
 		authURL:     or(p.cfg.AuthURL, provider.Endpoint().AuthURL),
 		tokenURL:    or(p.cfg.TokenURL, provider.Endpoint().TokenURL),
 		userinfoURL: or(p.cfg.UserinfoURL, provider.UserInfoEndpoint()),
 		issRequired: extra.IssRequired,
-		verifier:    newVerifier(keysCtx, extra.Issuer, extra.JWKSURL, extra.Algs),
+		verifier:    p.newVerifier(keysCtx, extra.Issuer, jwksURL, extra.Algs),
 	}
-	if e.authURL == "" || e.tokenURL == "" || extra.JWKSURL == "" || p.cfg.UserinfoProfile && e.userinfoURL == "" {
+	if e.authURL == "" || e.tokenURL == "" || jwksURL == "" || p.cfg.UserinfoProfile && e.userinfoURL == "" {
 		return nil, replyInvalid("discovery", errors.New("the metadata lacks an endpoint"))
 	}
 	if errors.Join(p.cfg.checkURL("authorization_endpoint", e.authURL), p.cfg.checkURL("token_endpoint", e.tokenURL),
-		p.cfg.checkURL("userinfo_endpoint", e.userinfoURL), p.cfg.checkURL("jwks_uri", extra.JWKSURL)) != nil {
+		p.cfg.checkURL("userinfo_endpoint", e.userinfoURL), p.cfg.checkURL("jwks_uri", jwksURL)) != nil {
 		return nil, replyInvalid("discovery", errors.New("an endpoint of the metadata is no https URL"))
 	}
 	return e, nil
@@ -101,8 +106,13 @@ func discoveryFailed(err error) *gatebook.ProviderError {
 	return requestFailed("discovery", err)
 }
 
-func sameButSlash(a, b string) bool {
-	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
+// mayDiscover reports whether issuer, which the metadata names, is what we asked
+// for under another name: one slash at the end is no other issuer, and the
+// metadata of several tenants names none of them. ID tokens must then carry the
+// provider's spelling.
+func (p *Provider) mayDiscover(issuer string) bool {
+	_, tenant := p.cfg.Tenants.name(issuer)
+	return tenant || strings.TrimSuffix(issuer, "/") == strings.TrimSuffix(p.cfg.Issuer, "/")
 }
 
 func or(configured, discovered string) string {

@@ -40,6 +40,7 @@ const (
 	reasonIssuerMismatch      = "issuerMismatch"
 	reasonIDTokenInvalid      = "idTokenInvalid"
 	reasonProfileInvalid      = "profileInvalid"
+	reasonConfiguration       = "configuration"
 )
 
 // statusError is a reply with a status that is not 200.

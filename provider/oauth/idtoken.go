@@ -2,6 +2,9 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatebook/gatebook"
 )
@@ -42,8 +46,8 @@ func (p *Provider) verifyIDToken(ctx context.Context, ends *endpoints, t *tokens
 	if err != nil || token.Claims(&c) != nil {
 		return invalid("", "claims are malformed")
 	}
-	if iss := c.String("iss"); iss != ends.issuer && !slices.Contains(p.cfg.IssuerAliases, iss) {
-		return gatebook.Claims{}, checkFailed("id_token", reasonIssuerMismatch, "iss", "iss is not the provider's issuer")
+	if err := p.checkIssuer(ends, c); err != nil {
+		return gatebook.Claims{}, err
 	}
 	aud := texts(c.Raw("aud"))
 	if !slices.Contains(aud, p.cfg.ClientID) {
@@ -68,7 +72,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, ends *endpoints, t *tokens
 		return gatebook.Claims{}, checkFailed("id_token", reasonNonceMismatch, "nonce", "nonce is not the one we sent")
 	}
 	// Section 3.1.3.8: optional in the code flow, but binding when there.
-	if c.Has("at_hash") && token.VerifyAccessToken(t.access) != nil {
+	if c.Has("at_hash") && c.String("at_hash") != atHash(raw, t.access) {
 		return invalid("signature", "at_hash is not the access token's")
 	}
 	if c.String("sub") == "" {
@@ -84,20 +88,76 @@ var asymmetric = []string{
 	oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
 }
 
+// hs256 is the one algorithm without a key pair. It is allowed only where the
+// configuration names it and nothing else, so that no token can choose it.
+const hs256 = "HS256"
+
 // newVerifier returns a verifier of signatures by the keys at jwksURL, with the
-// algorithms that the metadata names, or RS256 if it names none. The claims are
-// left to verifyIDToken: the verifier's errors do not say which one is wrong,
-// and quote it.
-func newVerifier(ctx context.Context, issuer, jwksURL string, algs []string) *oidc.IDTokenVerifier {
-	algs = slices.DeleteFunc(algs, func(alg string) bool { return !slices.Contains(asymmetric, alg) })
-	return oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, jwksURL)}, &oidc.Config{
+// configured algorithms, or those that the metadata names, or RS256 if it names
+// none. The claims are left to verifyIDToken: the verifier's errors do not say
+// which one is wrong, and quote it.
+func (p *Provider) newVerifier(ctx context.Context, issuer, jwksURL string, algs []string) *oidc.IDTokenVerifier {
+	var keys oidc.KeySet = oidc.NewRemoteKeySet(ctx, jwksURL)
+	switch {
+	case slices.Contains(p.cfg.IDTokenAlgs, hs256):
+		algs, keys = p.cfg.IDTokenAlgs, secretKey(p.cfg.ClientSecret)
+	case p.cfg.IDTokenAlgs != nil:
+		algs = p.cfg.IDTokenAlgs
+	default:
+		algs = slices.DeleteFunc(algs, func(alg string) bool { return !slices.Contains(asymmetric, alg) })
+	}
+	return oidc.NewVerifier(issuer, keySet{keys}, &oidc.Config{
 		SupportedSigningAlgs: algs, SkipClientIDCheck: true, SkipIssuerCheck: true, SkipExpiryCheck: true,
 	})
 }
 
+// secretKey is the client secret as the key of HS256.
+type secretKey gatebook.Secret
+
+func (k secretKey) VerifySignature(_ context.Context, jwt string) ([]byte, error) {
+	jws, err := jose.ParseSigned(jwt, []jose.SignatureAlgorithm{jose.HS256})
+	if err != nil {
+		return nil, errors.New("token is not signed with HS256")
+	}
+	return jws.Verify([]byte(k))
+}
+
+// atHash returns the at_hash of an access token beside an ID token: the left
+// half of its hash with the ID token's hash function (OpenID Connect Core,
+// Section 3.1.3.6), or "" when there is none.
+func atHash(idToken, access string) string {
+	var sum []byte
+	switch alg := algorithm(idToken); {
+	case strings.HasSuffix(alg, "256"):
+		h := sha256.Sum256([]byte(access))
+		sum = h[:]
+	case strings.HasSuffix(alg, "384"):
+		h := sha512.Sum384([]byte(access))
+		sum = h[:]
+	case strings.HasSuffix(alg, "512"), alg == oidc.EdDSA:
+		h := sha512.Sum512([]byte(access))
+		sum = h[:]
+	}
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// algorithm returns the alg of a compact JWS whose signature is good.
+func algorithm(jws string) string {
+	head, _, _ := strings.Cut(jws, ".")
+	b, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		return ""
+	}
+	header, err := gatebook.ParseClaims(b)
+	if err != nil {
+		return ""
+	}
+	return header.String("alg")
+}
+
 // keySet tells the verdict in the context what came of the signature, which the
 // verifier's own error says in words only.
-type keySet struct{ *oidc.RemoteKeySet }
+type keySet struct{ oidc.KeySet }
 
 type verdict struct {
 	good bool
@@ -107,7 +167,7 @@ type verdict struct {
 type verdictKey struct{}
 
 func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
-	payload, err := k.RemoteKeySet.VerifySignature(ctx, jwt)
+	payload, err := k.KeySet.VerifySignature(ctx, jwt)
 	v := ctx.Value(verdictKey{}).(*verdict)
 	v.good, v.err = err == nil, err
 	return payload, err

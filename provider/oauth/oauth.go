@@ -23,12 +23,8 @@ package oauth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,6 +43,12 @@ const (
 	ClientSecretBasic ClientAuth = "client_secret_basic"
 	// ClientSecretPost sends them in the request's body.
 	ClientSecretPost ClientAuth = "client_secret_post"
+	// ClientSecretJWT sends an assertion that the secret signs with HS256
+	// (OpenID Connect Core, Section 9), so that the secret itself stays here.
+	ClientSecretJWT ClientAuth = "client_secret_jwt"
+	// PrivateKeyJWT sends an assertion that ClientKey signs (RFC 7523,
+	// Section 2.2).
+	PrivateKeyJWT ClientAuth = "private_key_jwt"
 	// ClientNone sends the id alone: a public client, which PKCE protects.
 	ClientNone ClientAuth = "none"
 )
@@ -86,11 +88,20 @@ type Config struct {
 	// IssuerAliases are further values of iss that the provider's ID tokens may
 	// have.
 	IssuerAliases []string
-	// AuthURL, TokenURL and UserinfoURL are the endpoints. They take precedence
-	// over discovered ones.
+	// Tenants says how iss names the tenants of a provider that has many and
+	// whose Issuer stands for more than one of them. If nil, iss is Issuer.
+	Tenants *Tenants
+	// AuthURL, TokenURL and UserinfoURL are the endpoints, JWKSURL is where the
+	// keys of an OpenID provider are. They take precedence over discovered ones;
+	// with AuthURL, TokenURL and JWKSURL nothing is discovered.
 	AuthURL     string
 	TokenURL    string
 	UserinfoURL string
+	JWKSURL     string
+	// IDTokenAlgs are the algorithms that ID tokens may be signed with. If nil,
+	// those of the metadata that use a key pair, else RS256. HS256 must stand
+	// alone: its key is the client secret.
+	IDTokenAlgs []string
 	// InsecureHTTP allows http:// URLs on hosts that are not this machine, whose
 	// replies anybody on the way can forge. Only for a development network.
 	InsecureHTTP bool
@@ -102,10 +113,19 @@ type Config struct {
 	// ClientAuth is how they are sent. If empty, ClientSecretBasic. Nothing is
 	// probed: a probe would spend the code.
 	ClientAuth ClientAuth
+	// ClientKey signs for PrivateKeyJWT.
+	ClientKey *ClientKey
+	// SecretSource makes the client secret, in place of ClientSecret, for
+	// providers whose secret is a token with an end (Apple). What it returns is
+	// used until shortly before expires; then it is called again.
+	SecretSource func(now time.Time) (secret gatebook.Secret, expires time.Time, err error)
 
 	// Scopes are asked for. If nil, "openid profile email" for OpenID Connect
 	// and none for OAuth 2.0.
 	Scopes []string
+	// NoOpenIDScope allows Scopes without "openid", for an OpenID provider that
+	// gives an ID token whatever is asked for (Apple).
+	NoOpenIDScope bool
 	// AuthParams are further parameters of the authorization request, in order,
 	// such as prompt or response_mode=form_post. Parameters of the sign-in
 	// request take precedence, except over response_mode.
@@ -119,6 +139,11 @@ type Config struct {
 	// endpoint instead of the ID token, for providers whose ID token has no
 	// name and address. The ID token is verified all the same.
 	UserinfoProfile bool
+	// UserParam is the parameter of the reply in which the browser brings a JSON
+	// object about the person (Apple: user). It becomes the profile's member of
+	// that name. The provider does not sign it, so nothing but the name for
+	// display may be taken from it.
+	UserParam string
 	// Profile says where the user's fields are in the profile.
 	Profile Profile
 	// Enrich, if set, completes the profile with further requests before it is
@@ -149,6 +174,7 @@ type Provider struct {
 	cfg       Config
 	http      *http.Client
 	discovery discovery
+	made      madeSecret
 }
 
 var _ gatebook.RedirectProvider = (*Provider)(nil)
@@ -173,135 +199,6 @@ func New(c Config) (*Provider, error) {
 // ISSUER, and EnvName("microsoft-entra-id", "ID") is AUTH_MICROSOFT_ENTRA_ID_ID.
 func EnvName(id, key string) string {
 	return "AUTH_" + strings.ToUpper(strings.ReplaceAll(id, "-", "_")) + "_" + key
-}
-
-func withDefaults(c Config) Config {
-	if c.Name == "" {
-		c.Name = c.ID
-	}
-	if c.Type == "" {
-		c.Type = gatebook.TypeOIDC
-	}
-	if c.Issuer == "" {
-		c.Issuer = os.Getenv(EnvName(c.ID, "ISSUER"))
-	}
-	if c.ClientID == "" {
-		c.ClientID = os.Getenv(EnvName(c.ID, "ID"))
-	}
-	if c.ClientSecret == "" {
-		c.ClientSecret = gatebook.Secret(os.Getenv(EnvName(c.ID, "SECRET")))
-	}
-	if c.ClientAuth == "" {
-		c.ClientAuth = ClientSecretBasic
-	}
-	if c.Checks == nil {
-		c.Checks = []string{CheckState, CheckPKCE}
-		if c.Type == gatebook.TypeOIDC {
-			c.Checks = append(c.Checks, CheckNonce)
-		}
-	}
-	c.Profile = c.Profile.withDefaults()
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	c.Scopes = slices.Clone(c.Scopes)
-	c.AuthParams = slices.Clone(c.AuthParams)
-	c.Checks = slices.Clone(c.Checks)
-	c.IssuerAliases = slices.Clone(c.IssuerAliases)
-	return c
-}
-
-func (c *Config) validate() error {
-	if !validID.MatchString(c.ID) {
-		return errors.New("field ID must be 1 to 64 letters, digits, '-' and '_'")
-	}
-	if c.ClientID == "" {
-		return fmt.Errorf("field ClientID is empty, and so is %s", EnvName(c.ID, "ID"))
-	}
-	switch c.ClientAuth {
-	case ClientSecretBasic, ClientSecretPost:
-		if c.ClientSecret == "" {
-			return fmt.Errorf("field ClientSecret is empty, and so is %s", EnvName(c.ID, "SECRET"))
-		}
-	case ClientNone:
-	default:
-		return fmt.Errorf("field ClientAuth %q is none of client_secret_basic, client_secret_post, none", c.ClientAuth)
-	}
-	switch c.Type {
-	case gatebook.TypeOIDC:
-		if c.Issuer == "" {
-			return fmt.Errorf("field Issuer is empty, and so is %s", EnvName(c.ID, "ISSUER"))
-		}
-		if c.Scopes != nil && !slices.Contains(c.Scopes, "openid") {
-			return errors.New(`field Scopes of an OpenID provider must contain "openid"`)
-		}
-	case gatebook.TypeOAuth:
-		if c.AuthURL == "" || c.TokenURL == "" || c.UserinfoURL == "" {
-			return errors.New("fields AuthURL, TokenURL and UserinfoURL are required for type oauth")
-		}
-	default:
-		return fmt.Errorf("field Type %q is neither oidc nor oauth", c.Type)
-	}
-	return errors.Join(
-		c.checkURL("Issuer", c.Issuer), c.checkURL("AuthURL", c.AuthURL),
-		c.checkURL("TokenURL", c.TokenURL), c.checkURL("UserinfoURL", c.UserinfoURL),
-		c.validateChecks(), c.validateParams())
-}
-
-// checkURL refuses URLs that no request can go to, and http where the reply
-// would decide who somebody is and anybody could forge it. An empty one is none.
-func (c *Config) checkURL(field, s string) error {
-	if s == "" {
-		return nil
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
-		return fmt.Errorf("field %s is no absolute https URL", field)
-	}
-	if field == "Issuer" && u.RawQuery != "" {
-		return errors.New("field Issuer must have no query")
-	}
-	if u.Scheme == "http" && !c.InsecureHTTP && !isLoopback(u.Hostname()) {
-		return fmt.Errorf("field %s must be https (InsecureHTTP allows http for development)", field)
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
-}
-
-func (c *Config) validateChecks() error {
-	for _, check := range c.Checks {
-		if check != CheckState && check != CheckPKCE && check != CheckNonce {
-			return fmt.Errorf("field Checks: %q is none of state, pkce, nonce", check)
-		}
-	}
-	if !slices.Contains(c.Checks, CheckState) {
-		return errors.New("field Checks must contain state")
-	}
-	if slices.Contains(c.Checks, CheckNonce) && c.Type != gatebook.TypeOIDC {
-		return errors.New("field Checks: nonce needs an ID token, which type oauth has not")
-	}
-	return nil
-}
-
-func (c *Config) validateParams() error {
-	for _, p := range c.AuthParams {
-		switch {
-		case p.Name == "response_mode":
-			if p.Value != "query" && p.Value != "form_post" {
-				return errors.New("field AuthParams: response_mode must be query or form_post")
-			}
-		case p.Name == "" || isProtected(p.Name):
-			return fmt.Errorf("field AuthParams: %q cannot be set", p.Name)
-		}
-	}
-	return nil
 }
 
 // Info describes the provider.

@@ -3,6 +3,7 @@ package oauth
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,8 +20,10 @@ const maxID = 255
 // a list of paths, of which the first that leads to a text or number that is not
 // empty counts. A path is a member's name, or names and array indexes joined
 // with dots ("data.0.email"); a member whose name is the whole path goes first.
-// A number is taken as it is written. A nil field stands for its default, an
-// empty one for none.
+// A path with braces is a text in which each {path} is replaced by what it leads
+// to ("{first_name} {last_name}"), and leads to nothing when one of them does. A
+// number is taken as it is written. A nil field stands for its default, an empty
+// one for none.
 type Profile struct {
 	// ID is what identifies the account. If nil, sub, id. A profile without one
 	// is refused: a made-up id would be a new user at every sign-in.
@@ -31,8 +34,9 @@ type Profile struct {
 	Email []string
 	// Image is the URL of a picture. If nil, picture.
 	Image []string
-	// EmailVerified leads to true, or "true" as some providers write it, when
-	// the provider verified the address. If nil, email_verified.
+	// EmailVerified leads to what says that the provider verified the address:
+	// true or 1, which may be written as text, or the address itself, or an
+	// array that has it. If nil, email_verified.
 	EmailVerified []string
 }
 
@@ -65,27 +69,63 @@ func (m Profile) apply(proof *gatebook.Proof) error {
 		Email: lower(printable(find(proof.Profile, m.Email))),
 		Image: printable(find(proof.Profile, m.Image)),
 	}
-	proof.EmailVerified = proof.User.Email != "" && find(proof.Profile, m.EmailVerified) == "true"
+	proof.EmailVerified = m.isVerified(proof.Profile, proof.User.Email)
 	return nil
+}
+
+// isVerified reports whether one of the paths says that email is verified.
+func (m Profile) isVerified(profile gatebook.Claims, email string) bool {
+	return email != "" && slices.ContainsFunc(m.EmailVerified, func(path string) bool {
+		raw := lookUp(profile, path)
+		if v := scalar(raw); v == "true" || v == "1" {
+			return true
+		}
+		return slices.ContainsFunc(texts(raw), func(v string) bool { return lower(printable(v)) == email })
+	})
 }
 
 // find returns the text at the first of the paths that leads to one.
 func find(profile gatebook.Claims, paths []string) string {
 	for _, path := range paths {
-		if raw := profile.Raw(path); raw != nil {
-			if s := scalar(raw); s != "" {
-				return s
-			}
-			continue
-		}
-		first, rest, ok := strings.Cut(path, ".")
-		if raw := profile.Raw(first); ok && raw != nil {
-			if s := scalar(descend(raw, rest)); s != "" {
-				return s
-			}
+		if s := text(profile, path); s != "" {
+			return s
 		}
 	}
 	return ""
+}
+
+// text returns the text at a path, or what a text with paths in braces makes.
+func text(profile gatebook.Claims, path string) string {
+	if !strings.Contains(path, "{") {
+		return scalar(lookUp(profile, path))
+	}
+	var b strings.Builder
+	for path != "" {
+		before, rest, _ := strings.Cut(path, "{")
+		name, after, ok := strings.Cut(rest, "}")
+		b.WriteString(before)
+		if ok {
+			s := scalar(lookUp(profile, name))
+			if s == "" {
+				return ""
+			}
+			b.WriteString(s)
+		}
+		path = after
+	}
+	return b.String()
+}
+
+// lookUp returns the JSON at a path, or nil.
+func lookUp(profile gatebook.Claims, path string) json.RawMessage {
+	if raw := profile.Raw(path); raw != nil {
+		return raw
+	}
+	first, rest, ok := strings.Cut(path, ".")
+	if raw := profile.Raw(first); ok && raw != nil {
+		return descend(raw, rest)
+	}
+	return nil
 }
 
 // descend returns the value at path in raw, or nil.

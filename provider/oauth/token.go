@@ -25,27 +25,23 @@ type tokens struct {
 func (p *Provider) redeem(ctx context.Context, tokenURL string, c *gatebook.Complete) (*tokens, error) {
 	x := &exchange{base: p.http.Transport}
 	conf := oauth2.Config{
-		ClientID:     p.cfg.ClientID,
-		ClientSecret: string(p.cfg.ClientSecret),
-		RedirectURL:  c.RedirectURI,
+		ClientID:    p.cfg.ClientID,
+		RedirectURL: c.RedirectURI,
 		// Always said, never AutoDetect: its second try comes after the code
 		// may have been spent.
 		Endpoint: oauth2.Endpoint{TokenURL: tokenURL, AuthStyle: oauth2.AuthStyleInParams},
 	}
-	switch p.cfg.ClientAuth {
-	case ClientSecretBasic:
-		conf.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
-		x.authorization = basic(p.cfg.ClientID, string(p.cfg.ClientSecret))
-	case ClientNone:
-		conf.ClientSecret = ""
+	authorization, opts, err := p.authenticate(&conf)
+	if err != nil {
+		return nil, &gatebook.ProviderError{Reason: reasonConfiguration, Step: "token", Err: err}
 	}
-	var opts []oauth2.AuthCodeOption
+	x.authorization = authorization
 	if p.has(CheckPKCE) {
 		opts = append(opts, oauth2.VerifierOption(string(c.CodeVerifier)))
 	}
 	client := *p.http
 	client.Transport = x
-	_, err := conf.Exchange(context.WithValue(ctx, oauth2.HTTPClient, &client), c.Params["code"], opts...)
+	_, err = conf.Exchange(context.WithValue(ctx, oauth2.HTTPClient, &client), c.Params["code"], opts...)
 	switch {
 	case x.err != nil:
 		return nil, x.err
@@ -106,11 +102,12 @@ func (x *exchange) read(resp *http.Response) *gatebook.ProviderError {
 		return requestFailed("token", err)
 	}
 	reply, err := gatebook.ParseClaims(body)
-	if err == nil && reply.Has("error") {
-		// Some providers send errors with status 200 (GitHub).
-		e := replyInvalid("token", errors.New("reply is an error"))
-		e.Code = errorCode(reply.String("error"))
-		return e
+	if err == nil {
+		if code, failed := replyError(reply); failed {
+			e := replyInvalid("token", errors.New("reply is an error"))
+			e.Code = errorCode(code)
+			return e
+		}
 	}
 	if resp.StatusCode != http.StatusOK {
 		return replyInvalid("token", statusError(resp.StatusCode))
@@ -123,6 +120,21 @@ func (x *exchange) read(resp *http.Response) *gatebook.ProviderError {
 		return replyInvalid("token", err)
 	}
 	return nil
+}
+
+// replyError reports whether a reply is an error, whatever its status, and the
+// provider's code for it: {"error":"code"} (RFC 6749, Section 5.2; GitHub sends
+// it with status 200), {"error":{"code":190,"type":"OAuthException"}} (Facebook)
+// or {"ok":false,"error":"code"} (Slack).
+func replyError(reply gatebook.Claims) (code string, failed bool) {
+	raw := reply.Raw("error")
+	switch {
+	case raw == nil || string(raw) == "null":
+		return "", string(reply.Raw("ok")) == "false"
+	case raw[0] == '{':
+		return find(reply, []string{"error.code", "error.type"}), true
+	}
+	return reply.String("error"), true
 }
 
 // readTokens checks a token reply and brings it into the one form that the
