@@ -39,7 +39,7 @@ var facebook = entry{ //nolint:gosec // G101: the URL of access tokens is none
 // have no address, and Facebook does not say whether one is verified.
 func Facebook(c Client) (*oauth.Provider, error) { return facebook.provider(c) }
 
-var gitlab = entry{
+var gitlab = entry{ //nolint:gosec // G101: the URL of tokens is none
 	id: "gitlab", name: "GitLab", brand: "#FC6D26",
 	typ:         gatebook.TypeOAuth,
 	issuer:      "https://gitlab.com",
@@ -107,7 +107,7 @@ var slack = entry{
 // https://slack.com/team_id and the like.
 func Slack(c Client) (*oauth.Provider, error) { return slack.provider(c) }
 
-var twitter = entry{
+var twitter = entry{ //nolint:gosec // G101: the URL of tokens is none
 	id: "twitter", name: "X", brand: "#1da1f2",
 	typ:         gatebook.TypeOAuth,
 	authURL:     "https://x.com/i/oauth2/authorize",

@@ -98,7 +98,7 @@ func newFake(t *testing.T) *fake {
 	f.profile = object{"sub": "ada-1", "name": "Ada L.", "email": "ada@example.com"}
 	f.sign = signRS256("k1", rsaKey())
 	f.keys = []object{rsaJWK("k1", rsaKey())}
-	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) { f.write(w, f.metadata) })
+	mux.HandleFunc("/.well-known/openid-configuration", f.serveMetadata)
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) { f.write(w, object{"keys": f.keys}) })
 	mux.HandleFunc("/token", f.serveToken)
 	mux.HandleFunc("/userinfo", func(w http.ResponseWriter, r *http.Request) {
@@ -116,6 +116,8 @@ func (f *fake) write(w http.ResponseWriter, o object) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(must(json.Marshal(o)))
 }
+
+func (f *fake) serveMetadata(w http.ResponseWriter, _ *http.Request) { f.write(w, f.metadata) }
 
 func (f *fake) serveToken(w http.ResponseWriter, r *http.Request) {
 	r.ParseForm()

@@ -115,7 +115,7 @@ func (p *Provider) newVerifier(ctx context.Context, issuer, jwksURL string, algs
 type secretKey gatebook.Secret
 
 func (k secretKey) VerifySignature(_ context.Context, jwt string) ([]byte, error) {
-	jws, err := jose.ParseSigned(jwt, []jose.SignatureAlgorithm{jose.HS256})
+	jws, err := jose.ParseSignedCompact(jwt, []jose.SignatureAlgorithm{jose.HS256})
 	if err != nil {
 		return nil, errors.New("token is not signed with HS256")
 	}
