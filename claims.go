@@ -24,16 +24,7 @@ func ParseClaims(b []byte) (Claims, error) {
 // Claim returns the member name decoded as a T. It reports false when there is
 // none, when it is null, or when it is no T.
 func Claim[T any](c Claims, name string) (T, bool) {
-	var v T
-	raw, ok := c.o.Get(name)
-	if !ok || string(raw) == "null" {
-		return v, false
-	}
-	if json.Unmarshal(raw, &v) != nil {
-		var zero T
-		return zero, false
-	}
-	return v, true
+	return claims.Decode[T](&c.o, name)
 }
 
 // String returns the member name when it is a JSON string, else "".

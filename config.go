@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/internal/redirect"
+	"github.com/gatebook/gatebook/internal/secret"
 )
 
 // Config configures an [Auth]. Providers is required, and a secret, here or in
@@ -236,11 +237,7 @@ var providerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 // reports what is wrong, naming the field.
 func (c *Config) fill() error {
 	if len(c.Secrets) == 0 {
-		for _, name := range []string{"AUTH_SECRET_3", "AUTH_SECRET_2", "AUTH_SECRET_1", "AUTH_SECRET"} {
-			if s := os.Getenv(name); s != "" {
-				c.Secrets = append(c.Secrets, Secret(s))
-			}
-		}
+		c.Secrets = secret.FromEnv()
 	}
 	if len(c.Secrets) == 0 || slices.Contains(c.Secrets, "") {
 		return errors.New("gatebook: Config.Secrets is missing: set it or AUTH_SECRET; `gatebook secret` makes one")

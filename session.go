@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatebook/gatebook/internal/bearer"
 	"github.com/gatebook/gatebook/internal/claims"
 	"github.com/gatebook/gatebook/internal/cookie"
 	"github.com/gatebook/gatebook/record"
@@ -99,17 +100,6 @@ func (a *Auth) resolved(r *http.Request) *resolved {
 
 var errHost = fmt.Errorf("%w: the host is not trusted", ErrNoSession)
 
-func bearer(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
-}
-
-// clockSkew is how far clocks may differ where tokens are read (Auth.js: 15 s).
-const clockSkew = 15
-
 var errExpired = fmt.Errorf("%w: it has expired", ErrNoSession)
 
 // openToken decodes a session token, with the keys of the given salts unless the
@@ -130,32 +120,16 @@ func (a *Auth) openToken(ctx context.Context, token string, now time.Time, salts
 	return Claims{o}, checkTimes(&o, now.Unix())
 }
 
-// checkTimes checks exp, nbf and iat (RFC 7519, Section 4.1) with the tolerance
-// of Auth.js. A token without exp is accepted, as it is there.
+// checkTimes checks the times of a token or check cookie.
 func checkTimes(o *claims.Object, now int64) error {
-	for _, name := range []string{"exp", "nbf", "iat"} {
-		raw, ok := o.Get(name)
-		if !ok {
-			continue
-		}
-		n, ok := o.Int64(name)
-		if !ok {
-			var f float64
-			if json.Unmarshal(raw, &f) != nil {
-				return fmt.Errorf("%w: the token's %s is no number", ErrNoSession, name)
-			}
-			// What no int64 holds is beyond all times; converting it would
-			// give anything.
-			n = int64(max(min(f, 1<<62), -1<<62))
-		}
-		if name == "exp" && n <= now-clockSkew {
-			return errExpired
-		}
-		if name == "nbf" && n > now+clockSkew {
-			return fmt.Errorf("%w: the token is not valid yet", ErrNoSession)
-		}
+	err := o.CheckTimes(now)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if errors.Is(err, claims.ErrExpired) {
+		return errExpired
+	}
+	return fmt.Errorf("%w: %w", ErrNoSession, err)
 }
 
 func (a *Auth) fromToken(c Claims) *Session {
@@ -274,7 +248,7 @@ func (a *Auth) presented(v *visit) (string, bool) {
 	if value, _ := v.sessionChunks(); value != "" {
 		return value, true
 	}
-	return bearer(v.r), false
+	return bearer.Token(v.r.Header), false
 }
 
 // Require lets a request through when somebody is signed in. Otherwise pages

@@ -1,6 +1,7 @@
 // Package jwe seals and opens the session tokens of Auth.js v5: compact JWE
 // (RFC 7516) with direct encryption under a key derived from a secret and a
-// salt. A [Codec] writes A256CBC-HS512 and reads that and A256GCM.
+// salt. A [Codec] writes A256CBC-HS512 and reads that and A256GCM. A [V4] opens
+// those of next-auth v4.
 //
 // It is cryptography only. What the payload means, and whether its time claims
 // still hold, is for the caller. It is not a general JOSE library: no other
@@ -158,7 +159,7 @@ func (c *Codec) openParsed(dst []byte, token string) ([]byte, error) {
 		k = c.keys[i]
 	}
 	if h.enc == encGCM {
-		return k.openGCM(dst, []byte(protected), rest[1:])
+		return openGCM(k.gcm, dst, []byte(protected), rest[1:])
 	}
 	return k.openCBC(dst, []byte(protected), rest[1:])
 }
@@ -302,7 +303,7 @@ func (k *key) openCBC(dst, aad []byte, rest string) ([]byte, error) {
 
 // openGCM opens the last three parts of a token, RFC 7518, Section 5.3. Tokens
 // of this kind are rare, so it does not save allocations.
-func (k *key) openGCM(dst, aad []byte, rest string) ([]byte, error) {
+func openGCM(key cipher.AEAD, dst, aad []byte, rest string) ([]byte, error) {
 	iv, body, tag, ok := split(rest, gcmIVSize, gcmTagSize)
 	if !ok {
 		return nil, ErrInvalid
@@ -313,7 +314,7 @@ func (k *key) openGCM(dst, aad []byte, rest string) ([]byte, error) {
 	if !decode(nonce, iv) || !decode(sealed[:n], body) || !decode(sealed[n:], tag) {
 		return nil, ErrInvalid
 	}
-	out, err := k.gcm.Open(dst, nonce, sealed, aad)
+	out, err := key.Open(dst, nonce, sealed, aad)
 	if err != nil {
 		return nil, ErrInvalid
 	}
