@@ -56,6 +56,7 @@ func New(cfg Config) (*Auth, error) {
 	cfg.Secrets = slices.Clone(cfg.Secrets)
 	cfg.Providers = slices.Clone(cfg.Providers)
 	cfg.TrustedProxies = slices.Clone(cfg.TrustedProxies)
+	cfg.NativeRedirects = slices.Clone(cfg.NativeRedirects)
 	cfg.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
 	cfg.RedirectProxyOrigins = slices.Clone(cfg.RedirectProxyOrigins)
 	cfg.Session.TokenSecrets = slices.Clone(cfg.Session.TokenSecrets)
@@ -103,7 +104,7 @@ func (a *Auth) makeCodecs() (err error) {
 	a.csrf = csrf.New(strings.Join(a.texts("secret", a.cfg.Secrets), ","))
 	secrets := a.texts("token secret", a.cfg.Session.TokenSecrets)
 	a.codecs = map[string]*jwe.Codec{}
-	salts := []string{stateSalt}
+	salts := []string{stateSalt, nativeSalt}
 	for _, set := range []*cookieSet{a.plain, a.secure} {
 		for _, kind := range []cookieKind{sessionCookie, stateCookie, pkceCookie, nonceCookie, challengeCookie} {
 			salts = append(salts, set[kind].name)

@@ -90,6 +90,14 @@ type Config struct {
 	// InTx are called inside the transaction; they can undo it.
 	InTx InTx
 
+	// NativeRedirects are the addresses at which programs on people's own
+	// devices get a one-time code from the browser (RFC 8252): a claimed https
+	// URL, a scheme of the program's own with a dot in it, such as
+	// "com.example.app:/callback", or "http://127.0.0.1/callback", which stands
+	// for any port. They are compared exactly. Adapter is needed, which sees that
+	// a code works once.
+	NativeRedirects []string
+
 	Pages Pages
 	Theme Theme
 
@@ -355,6 +363,14 @@ func (c *Config) checkProviders() error {
 		default:
 			return fmt.Errorf("gatebook: Config.Providers: %q (%T) is no RedirectProvider, EmailProvider or CredentialsProvider", info.ID, p)
 		}
+	}
+	for i, uri := range c.NativeRedirects {
+		if err := redirect.CheckNative(uri); err != nil {
+			return fmt.Errorf("gatebook: Config.NativeRedirects[%d]: %w", i, err)
+		}
+	}
+	if len(c.NativeRedirects) > 0 && c.Adapter == nil {
+		return errors.New("gatebook: Config.NativeRedirects needs Config.Adapter, which sees that a code works once")
 	}
 	for name, page := range map[string]string{"SignIn": c.Pages.SignIn, "SignOut": c.Pages.SignOut,
 		"Error": c.Pages.Error, "VerifyRequest": c.Pages.VerifyRequest, "NewUser": c.Pages.NewUser} {

@@ -30,7 +30,8 @@ const (
 )
 
 // ServeHTTP serves the routes under the base path as an Auth.js v5 server does:
-// csrf, providers, session, signin, signout, callback, error, verify-request.
+// csrf, providers, session, signin, signout, callback, error, verify-request;
+// and, for native clients, native and native-token.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.cors(w, r)
 	action, provider, ok := a.route(r.URL.EscapedPath())
@@ -114,6 +115,10 @@ func (a *Auth) route(path string) (action, provider string, ok bool) {
 	case "signin", "callback":
 	case "providers", "session", "csrf", "signout", "verify-request", "error":
 		if n != 1 {
+			return "", "", false
+		}
+	case "native", "native-token":
+		if n != 1 || len(a.cfg.NativeRedirects) == 0 {
 			return "", "", false
 		}
 	default:
@@ -328,6 +333,12 @@ func (x *exchange) dispatch() {
 		x.verifyRequestPage()
 	case x.action == "error" && !post:
 		x.errorPage()
+	case x.action == "native" && !post:
+		x.nativePage()
+	case x.action == "native":
+		x.grantNative()
+	case x.action == "native-token" && post:
+		x.redeemNative()
 	default:
 		x.fail(&routeError{step: x.r.Method + " " + x.action + " is no route", reason: record.ReasonConfiguration})
 	}
@@ -435,10 +446,7 @@ func (x *exchange) fail(err error) {
 		path = x.a.cfg.Pages.Error
 	}
 	if signInPageCodes[e.page] {
-		path = x.a.base + "/signin"
-		if x.a.cfg.Pages.SignIn != "" {
-			path = x.a.cfg.Pages.SignIn
-		}
+		path = x.a.signInPath()
 	}
 	sep := "?"
 	if strings.Contains(path, "?") {

@@ -267,15 +267,11 @@ func (a *Auth) Require(next http.Handler) http.Handler {
 			}
 			writeJSON(w, http.StatusServiceUnavailable, `{"error":"sessions cannot be read at the moment"}`)
 		case (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.Header.Get("Accept"), "text/html"):
-			to := a.base + "/signin"
-			if a.cfg.Pages.SignIn != "" {
-				to = a.cfg.Pages.SignIn
-			}
 			here := r.URL.RequestURI()
 			if strings.HasPrefix(r.RequestURI, "/") {
 				here = r.RequestURI // the application may be mounted with http.StripPrefix
 			}
-			http.Redirect(w, r, withQuery(to, "callbackUrl", here), http.StatusFound)
+			http.Redirect(w, r, withQuery(a.signInPath(), "callbackUrl", here), http.StatusFound)
 		default:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			writeJSON(w, http.StatusUnauthorized, `{"error":"sign in first"}`)

@@ -36,6 +36,14 @@ func (x *exchange) host() string {
 	return host
 }
 
+// signInPath is where people sign in: our page, or the application's own.
+func (a *Auth) signInPath() string {
+	if a.cfg.Pages.SignIn != "" {
+		return a.cfg.Pages.SignIn
+	}
+	return a.base + "/signin"
+}
+
 func (x *exchange) signInPage() {
 	query := x.query
 	if page := x.a.cfg.Pages.SignIn; page != "" {

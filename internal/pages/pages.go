@@ -93,6 +93,22 @@ func (p *Pages) SignOut(w io.Writer, s SignOut) error {
 	return p.render(w, "signout", "Sign Out", s)
 }
 
+// Native is what the page shows that asks whether a program on the visitor's
+// device may be signed in.
+type Native struct {
+	// Client is what people know the program by, and User who they are.
+	Client, User string
+	CSRFToken    string
+	// Action is the URL the form posts to, with the fields that follow.
+	Action                        string
+	RedirectURI, Challenge, State string
+}
+
+// Native writes that page. Its status is 200.
+func (p *Pages) Native(w io.Writer, n Native) error {
+	return p.render(w, "native", "Sign In", n)
+}
+
 // VerifyRequest is what the verify-request page shows.
 type VerifyRequest struct {
 	// Host is the text of the link to HomeURL.

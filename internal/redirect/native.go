@@ -60,3 +60,17 @@ func Native(raw string, allowed []string) bool {
 	// loopback: CheckNative takes http for no other.
 	return slices.Contains(allowed, "http://"+rest[:i]+rest[end:])
 }
+
+// NativeName is what people know a client by at its redirect URI, which
+// CheckNative accepted: its host, or the scheme of its own.
+func NativeName(raw string) string {
+	scheme, rest, _ := strings.Cut(raw, ":")
+	if scheme != "https" && scheme != "http" {
+		return scheme
+	}
+	rest = strings.TrimPrefix(rest, "//")
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
+}

@@ -1,0 +1,378 @@
+package gatebook
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatebook/gatebook/internal/claims"
+	"github.com/gatebook/gatebook/internal/cookie"
+	"github.com/gatebook/gatebook/internal/csrf"
+	"github.com/gatebook/gatebook/internal/pages"
+	"github.com/gatebook/gatebook/internal/redirect"
+	"github.com/gatebook/gatebook/record"
+)
+
+// TypeNative is the type of the account in the signIn of a native client, which
+// redeemed a code from the browser; its Provider is how the person signed in
+// there, where that is known.
+const TypeNative = "native"
+
+const (
+	// nativeSalt separates the keys of one-time codes from all others.
+	nativeSalt = "gatebook.native-code"
+	// nativeAge is how long a code works.
+	nativeAge = time.Minute
+	// maxNativeState is how long a client's state may be.
+	maxNativeState = 512
+)
+
+// Forms of RFC 7636: a challenge is a SHA-256 in base64url (Section 4.2), a
+// verifier 43 to 128 unreserved characters (Section 4.1).
+var (
+	challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+	verifierForm  = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
+)
+
+// nativeRequest is the authorization request of a native client (RFC 6749, Section
+// 4.1.1, and RFC 7636, Section 4.3).
+type nativeRequest struct{ redirectURI, challenge, state string }
+
+// readNative reads the request of a client from the query or the form, and answers
+// what is wrong with it. The client is told of its mistakes only at an address
+// that was allowed (RFC 6749, Section 4.1.2.1).
+func (x *exchange) readNative(params map[string]string) (*nativeRequest, bool) {
+	n := &nativeRequest{redirectURI: params["redirect_uri"], challenge: params["code_challenge"], state: params["state"]}
+	if !redirect.Native(n.redirectURI, x.a.cfg.NativeRedirects) {
+		r := x.a.newRecorder(x.visit)
+		x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeRedirectRejected, record.ReasonInvalidRedirect),
+			Check: "redirect_uri", Why: "forbidden"}, "native", "")
+		x.fail(&routeError{step: "redirect_uri of a native client is none of Config.NativeRedirects", reason: record.ReasonInvalidRedirect})
+		return nil, false
+	}
+	if len(n.state) > maxNativeState {
+		n.state = ""
+		x.toClient(n, "error", "invalid_request")
+		return nil, false
+	}
+	if kind := params["response_type"]; kind != "" && kind != "code" {
+		x.toClient(n, "error", "unsupported_response_type")
+		return nil, false
+	}
+	// Only S256: with the plain method whoever sees the request has the verifier.
+	if params["code_challenge_method"] != "S256" || !challengeForm.MatchString(n.challenge) {
+		x.toClient(n, "error", "invalid_request")
+		return nil, false
+	}
+	return n, true
+}
+
+// toClient sends the browser back to the client with a parameter and its state.
+func (x *exchange) toClient(n *nativeRequest, name, value string) {
+	to := withQuery(n.redirectURI, name, value)
+	if n.state != "" {
+		to = withQuery(to, "state", n.state)
+	}
+	x.redirect(to)
+}
+
+// nativePage answers the browser that a native client opened: whoever is not
+// signed in signs in and comes back here; then the page asks whether the client
+// may. It asks, because another program may have taken the client's scheme (RFC
+// 8252, Section 8.6).
+func (x *exchange) nativePage() {
+	n, ok := x.readNative(x.query)
+	if !ok {
+		return
+	}
+	s, err := x.browserSession()
+	if errors.Is(err, ErrNoSession) {
+		x.redirect(x.origin + withQuery(x.a.signInPath(), "callbackUrl", x.origin+x.a.base+"/native?"+n.query()))
+		return
+	}
+	if err != nil {
+		x.fail(&routeError{step: "read session", reason: record.ReasonStoreError, err: err})
+		return
+	}
+	who := s.User.Email
+	if who == "" {
+		who = s.User.Name
+	}
+	page := pages.Native{Client: redirect.NativeName(n.redirectURI), User: who, CSRFToken: x.csrfToken,
+		Action: x.origin + x.a.base + "/native", RedirectURI: n.redirectURI, Challenge: n.challenge, State: n.state}
+	x.page(http.StatusOK, func(w io.Writer) error { return x.a.pages.Native(w, page) })
+}
+
+func (n *nativeRequest) query() string {
+	b := cookie.AppendForm(nil, "redirect_uri", n.redirectURI)
+	b = cookie.AppendForm(b, "code_challenge", n.challenge)
+	b = cookie.AppendForm(b, "code_challenge_method", "S256")
+	if n.state != "" {
+		b = cookie.AppendForm(b, "state", n.state)
+	}
+	return string(b)
+}
+
+// browserSession is the session of the browser's cookie. A Bearer header is not
+// looked at: no browser sends one to a page.
+func (x *exchange) browserSession() (*Session, error) {
+	token, _ := x.sessionChunks()
+	if token == "" {
+		return nil, ErrNoSession
+	}
+	return x.a.Verify(x.r.Context(), token)
+}
+
+// grantNative answers the page's form: the client gets a one-time code.
+func (x *exchange) grantNative() {
+	if !x.csrfOK {
+		x.failCSRF()
+		return
+	}
+	n, ok := x.readNative(x.form)
+	if !ok {
+		return
+	}
+	s, err := x.browserSession()
+	switch {
+	case errors.Is(err, ErrNoSession):
+		x.toClient(n, "error", "access_denied")
+		return
+	case err != nil:
+		x.toClient(n, "error", "temporarily_unavailable")
+		return
+	}
+	var o claims.Object
+	o.SetString("redirect_uri", n.redirectURI)
+	o.SetString("code_challenge", n.challenge)
+	o.SetString("user", s.User.ID)
+	// The session to come has its own sid from the start, so that a code that is
+	// used twice can end it.
+	o.SetString("sid", newSID())
+	if s.Stored != nil {
+		o.SetString("provider", s.Stored.Provider)
+	}
+	if s.Token != nil {
+		t := s.Token.Clone()
+		for _, name := range []string{"sid", "iat", "exp", "jti"} {
+			t.Delete(name)
+		}
+		_ = o.SetRaw("claims", t.o.Append(nil)) // an object is JSON
+	}
+	o.SetInt64("exp", x.now.Add(nativeAge).Unix())
+	o.SetString("jti", uuid.NewString())
+	x.toClient(n, "code", string(x.a.codecs[nativeSalt].Seal(nil, o.Append(nil))))
+}
+
+// nativeCode is what a one-time code says.
+type nativeCode struct {
+	redirectURI, challenge string
+	user, sid, provider    string
+	claims                 Claims
+	digest                 [32]byte
+}
+
+// openCode opens a code; reason says why it is none.
+func (a *Auth) openCode(code string, now time.Time) (*nativeCode, string) {
+	payload, err := a.codecs[nativeSalt].Open(nil, code)
+	if err != nil {
+		return nil, record.ReasonTokenUnknown
+	}
+	o, err := claims.Parse(payload)
+	if err != nil {
+		return nil, record.ReasonTokenUnknown
+	}
+	c := &nativeCode{}
+	var t [6]string
+	o.Texts(t[:], "redirect_uri", "code_challenge", "user", "sid", "provider", "jti")
+	c.redirectURI, c.challenge, c.user, c.sid, c.provider = t[0], t[1], t[2], t[3], t[4]
+	c.digest = checkDigest("native", t[5])
+	if raw, ok := o.Get("claims"); ok {
+		if c.claims, err = ParseClaims(raw); err != nil {
+			return nil, record.ReasonTokenUnknown
+		}
+	}
+	if exp, _ := o.Int64("exp"); exp <= now.Unix() {
+		return c, record.ReasonTokenExpired
+	}
+	return c, ""
+}
+
+// redeemNative answers the token request of a native client (RFC 6749, Section
+// 4.1.3): for a code and its verifier it gets a session of its own, which begins
+// with an act like any other.
+func (x *exchange) redeemNative() {
+	if kind := x.form["grant_type"]; kind != "" && kind != "authorization_code" {
+		x.nativeError(http.StatusBadRequest, "unsupported_grant_type", "the only grant type is authorization_code")
+		return
+	}
+	code := x.form["code"]
+	if code == "" || !verifierForm.MatchString(x.form["code_verifier"]) || x.form["redirect_uri"] == "" {
+		x.nativeError(http.StatusBadRequest, "invalid_request",
+			"send code, code_verifier (43 to 128 characters) and redirect_uri as a form")
+		return
+	}
+	c, reason := x.a.openCode(code, x.now)
+	no := refused{auth: ProviderInfo{Type: TypeNative}, reason: reason, step: "code of a native client"}
+	switch {
+	case reason != "":
+	case c.redirectURI != x.form["redirect_uri"]:
+		no.reason = record.ReasonInvalidRedirect
+	case !csrf.Equal(challengeOf(x.form["code_verifier"]), c.challenge):
+		no.reason, no.cause, no.check, no.why = record.ReasonPKCEFailed, record.TypeCheckFailed, "pkce", "mismatch"
+		// Whoever has the code but not its verifier does not try again.
+		no.writes = []Write{UseCheck{Digest: c.digest, Expires: x.now.Add(2 * nativeAge)}}
+	default:
+		x.beginNative(c)
+		return
+	}
+	x.refuseNative(no)
+}
+
+func challengeOf(verifier string) string {
+	sum := sha256.Sum256([]byte(verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// refuseNative records a refused token request and answers it.
+func (x *exchange) refuseNative(no refused) {
+	x.logFailure(&routeError{step: no.step, reason: no.reason, err: no.err, unrecorded: x.recordRefusal(no)})
+	switch no.reason {
+	case record.ReasonStoreError, record.ReasonInternal:
+		x.nativeError(http.StatusServiceUnavailable, "temporarily_unavailable", "the session could not be made; sign in again")
+	case record.ReasonAccessDenied:
+		x.nativeError(http.StatusBadRequest, "access_denied", "the sign-in was refused")
+	default:
+		x.nativeError(http.StatusBadRequest, "invalid_grant", "the code is unknown, expired, used, or another's; sign in again")
+	}
+}
+
+// beginNative carries out the sign-in of a native client.
+func (x *exchange) beginNative(c *nativeCode) {
+	ctx := context.WithoutCancel(x.r.Context())
+	in := &nativeSignIn{code: c}
+	var no *refused
+	err := retry(func() (err error) {
+		no, err = x.tryNative(ctx, in)
+		return err
+	})
+	if err != nil {
+		r := notStored(err)
+		no = &r
+	}
+	if no != nil {
+		no.auth = ProviderInfo{ID: c.provider, Type: TypeNative}
+		x.refuseNative(*no)
+		return
+	}
+	h := x.w.Header()
+	noCache(h)
+	h["Cache-Control"] = []string{"no-store"} // RFC 6749, Section 5.1
+	h["Content-Type"] = []string{"application/json"}
+	b := claims.AppendString([]byte(`{"access_token":`), in.token)
+	b = append(b, `,"token_type":"Bearer","expires_in":`...)
+	b = strconv.AppendInt(b, int64(in.expires.Sub(x.now)/time.Second), 10)
+	x.w.Write(append(b, '}'))
+}
+
+// nativeSignIn is the sign-in of a native client over its tries.
+type nativeSignIn struct {
+	code    *nativeCode
+	vetoed  bool
+	claims  *Claims // what the jwt callback returned
+	token   string
+	expires time.Time
+}
+
+func (x *exchange) tryNative(ctx context.Context, in *nativeSignIn) (*refused, error) {
+	a, c := x.a, in.code
+	found, err := a.adapter.Find(ctx, Query{UserID: c.user, Check: c.digest})
+	if err != nil {
+		return nil, err
+	}
+	if found.CheckUsed {
+		return &refused{reason: record.ReasonReplay, step: "the code was used before", known: found.ByID,
+			cause: record.TypeReplayDetected, check: "code", why: "used"}, nil
+	}
+	user := found.ByID
+	if user == nil {
+		return &refused{reason: record.ReasonTokenUnknown, step: "the code's user is gone"}, nil
+	}
+	account := &Account{Type: TypeNative, Provider: c.provider, ProviderAccountID: user.User.ID, UserID: user.User.ID}
+	use := []Write{UseCheck{Digest: c.digest, Expires: x.now.Add(2 * nativeAge)}}
+	if !in.vetoed {
+		in.vetoed = true
+		if no := x.veto(ctx, &SignInAttempt{User: user.User.clone(), Account: account.clone()}); no != nil {
+			no.known, no.writes, no.reason = user, use, record.ReasonAccessDenied
+			return no, nil
+		}
+	}
+	d := decision{user: *user}
+	d.meet()
+	writes := append(use, d.writes...)
+	rec := a.newRecorder(x.visit)
+	rec.actor = Actor{Type: record.ActorUser, ID: user.User.ID}
+	rec.auth = AuthInfo{Provider: c.provider, Method: TypeNative}
+	ev := &SignInEvent{Envelope: rec.envelope(record.TypeSignIn), User: user.User.clone(), Account: account, strategy: a.cfg.Session.Strategy}
+	ev.Subject, ev.Session = user.User.ID, c.sid
+	in.expires = cut(x.now.Add(a.cfg.Session.MaxAge))
+	if a.cfg.Session.Strategy == StrategyDatabase {
+		token, err := a.newToken()
+		if err != nil {
+			return nil, err
+		}
+		in.token = string(token)
+		writes = append(writes, CreateSession{Session: StoredSession{Token: token, UserID: user.User.ID, ID: c.sid,
+			Expires: in.expires, Begun: x.now, Provider: c.provider}})
+	} else if no := x.nativeToken(ctx, in, user, account); no != nil {
+		no.known, no.writes = user, use
+		return no, nil
+	}
+	return nil, a.act(ctx, x.firing, writes, told{ev, keys{d.user.Subject, d.user.Subject}})
+}
+
+// nativeToken makes the session token of a native client from the claims of the
+// browser's.
+func (x *exchange) nativeToken(ctx context.Context, in *nativeSignIn, user *FoundUser, account *Account) *refused {
+	a := x.a
+	in.expires = x.now.Add(a.cfg.Session.TokenMaxAge)
+	if in.claims == nil {
+		t := in.code.claims.Clone()
+		t.o.SetString("sid", in.code.sid)
+		if a.cfg.Callbacks.JWT != nil {
+			p := &JWTParams{Token: t.Clone(), User: user.User.clone(), Account: account.clone(), Trigger: "signIn", IsNewUser: new(false)}
+			next, err := a.callJWT(ctx, p, t)
+			switch {
+			case err != nil:
+				return &refused{reason: record.ReasonInternal, step: "jwt callback", err: err}
+			case next == nil:
+				return &refused{reason: record.ReasonAccessDenied, step: "the jwt callback gave no token"}
+			}
+			t = *next
+		}
+		in.claims = &t
+	}
+	var err error
+	if in.token, err = a.encodeToken(ctx, x.visit, in.claims); err != nil {
+		return &refused{reason: record.ReasonInternal, step: "encode the session token", err: err}
+	}
+	return nil
+}
+
+func (x *exchange) nativeError(status int, code, text string) {
+	h := x.w.Header()
+	noCache(h)
+	h["Cache-Control"] = []string{"no-store"}
+	h["Content-Type"] = []string{"application/json"}
+	x.w.WriteHeader(status)
+	fmt.Fprintf(x.w, `{"error":%q,"error_description":%q}`, code, text)
+}
