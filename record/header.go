@@ -120,7 +120,7 @@ type Header struct {
 	Outcome string
 	Reason  string
 	// Provider is the configured id of the provider and Method its kind
-	// (oauth, oidc, email, credentials, webauthn).
+	// (oauth, oidc, email, credentials, webauthn, native).
 	Provider string
 	Method   string
 	// ActorType says who acted, and Actor is their subject key when it is a
