@@ -1,7 +1,6 @@
 package gatebook
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -122,8 +121,8 @@ func (c *Config) cookieSet(secure bool, domain string) (*cookieSet, error) {
 		if kind == sessionCookie || kind == callbackCookie {
 			s.domain = domain
 		}
-		if err := c.override(&s, f.CookieConfig, kind); err != nil {
-			return nil, fmt.Errorf("gatebook: Config.Cookies.%s.%w", f.name, err)
+		if err := c.override(&s, f.CookieConfig, kind, f.name); err != nil {
+			return nil, err
 		}
 		for other := range kind {
 			if set[other].name == s.name {
@@ -140,46 +139,49 @@ func (c *Config) cookieSet(secure bool, domain string) (*cookieSet, error) {
 
 var cookieName = regexp.MustCompile("^[A-Za-z0-9!#$&'*+.^_`|~-]{1,100}$")
 
-// override puts the configuration of a cookie over its defaults. The error
-// begins with the field.
-func (c *Config) override(s *cookieSpec, o CookieConfig, kind cookieKind) error {
+// override puts the configuration of the cookie in a field over its defaults.
+func (c *Config) override(s *cookieSpec, o CookieConfig, kind cookieKind, field string) error {
 	switch o.SameSite {
 	case "":
 	case "Lax", "Strict", "None":
 		s.sameSite = o.SameSite
 	default:
-		return fmt.Errorf("SameSite %q is none of Lax, Strict, None", o.SameSite)
+		return cookieError(field, "SameSite %q is none of Lax, Strict, None", o.SameSite)
 	}
 	if s.sameSite == "Strict" && (kind == stateCookie || kind == pkceCookie || kind == nonceCookie) {
-		return errors.New("SameSite Strict keeps the cookie back when the visitor comes back from the provider")
+		return cookieError(field, "SameSite Strict keeps the cookie back when the visitor comes back from the provider")
 	}
 	s.secure = s.secure || s.sameSite == "None" // browsers refuse None without
 	if o.Path != "" {
 		if o.Path != "/" && !strings.HasPrefix(c.BasePath+"/", strings.TrimRight(o.Path, "/")+"/") || strings.ContainsAny(o.Path, ";,\r\n ") {
-			return fmt.Errorf("Path %q must be / or a folder that the base path %q lies in", o.Path, c.BasePath)
+			return cookieError(field, "Path %q must be / or a folder that the base path %q lies in", o.Path, c.BasePath)
 		}
 		s.path = o.Path
 	}
 	if o.Name != "" {
 		if !cookieName.MatchString(o.Name) {
-			return fmt.Errorf("Name %q must be 1 to 100 characters that names of cookies may have", o.Name)
+			return cookieError(field, "Name %q must be 1 to 100 characters that names of cookies may have", o.Name)
 		}
 		s.name = o.Name
 	}
-	return c.checkPrefix(s, o)
+	return c.checkPrefix(s, o, field)
+}
+
+func cookieError(field, format string, args ...any) error {
+	return fmt.Errorf("gatebook: Config.Cookies.%s.%s", field, fmt.Sprintf(format, args...))
 }
 
 // checkPrefix refuses what browsers refuse of cookies with these prefixes
 // (RFC 6265bis, Section 4.1.3).
-func (c *Config) checkPrefix(s *cookieSpec, o CookieConfig) error {
+func (c *Config) checkPrefix(s *cookieSpec, o CookieConfig, field string) error {
 	host := strings.HasPrefix(s.name, "__Host-")
 	switch {
 	case host && s.path != "/":
-		return fmt.Errorf("Path %q: %s begins with __Host-, which needs the path /", s.path, s.name)
+		return cookieError(field, "Path %q: %s begins with __Host-, which needs the path /", s.path, s.name)
 	case host && s.domain != "":
-		return fmt.Errorf("Name %q begins with __Host-, which no cookie of Config.CookieDomain can", s.name)
+		return cookieError(field, "Name %q begins with __Host-, which no cookie of Config.CookieDomain can", s.name)
 	case o.Name != "" && !s.secure && c.mayBePlain() && (host || strings.HasPrefix(s.name, "__Secure-")):
-		return fmt.Errorf("Name %q needs secure cookies: set Config.URL to an https address, or UseSecureCookies", s.name)
+		return cookieError(field, "Name %q needs secure cookies: set Config.URL to an https address, or UseSecureCookies", s.name)
 	}
 	return nil
 }

@@ -40,15 +40,12 @@ func fuzzSite(t *testing.T) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.auth, err = gatebook.New(gatebook.Config{
+	w.cfg = gatebook.Config{
 		Secrets: []gatebook.Secret{secret}, URL: fuzzOrigin, Adapter: w.spy, Session: gatebook.SessionConfig{Strategy: gatebook.StrategyJWT},
 		Providers: []gatebook.Provider{w.idp, w.second, mail, password}, Logger: slog.New(w.lines), Now: w.clock.Now,
 		Events: gatebook.Events{Any: func(_ context.Context, ev gatebook.Event) error { w.heard.add(ev); return nil }},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	w.book = w.auth.Book()
+	w.reopen(func(*gatebook.Config) {})
 	return w
 }
 

@@ -180,6 +180,18 @@ type site struct {
 	log     *bytes.Buffer
 	clock   *clock
 	adapter gatebook.Adapter
+	cfg     gatebook.Config
+}
+
+// reopen makes the site anew with another configuration.
+func (s *site) reopen(change func(*gatebook.Config)) {
+	s.t.Helper()
+	change(&s.cfg)
+	var err error
+	if s.auth, err = gatebook.New(s.cfg); err != nil {
+		s.t.Fatal(err)
+	}
+	s.book = s.auth.Book()
 }
 
 type clock struct {
@@ -246,11 +258,8 @@ func newSite(t *testing.T, change func(*site, *gatebook.Config)) *site {
 	if change != nil {
 		change(s, &cfg)
 	}
-	s.auth, err = gatebook.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.book = s.auth.Book()
+	s.cfg = cfg
+	s.reopen(func(*gatebook.Config) {})
 	mux.Handle("/auth/", s.auth)
 	mux.Handle("/", s.auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sess, err := s.auth.Session(r)
