@@ -38,8 +38,12 @@ type recorder struct {
 // newRecorder begins an act of a visitor; they are unauthenticated until the
 // caller says otherwise.
 func (a *Auth) newRecorder(v *visit) *recorder {
-	return &recorder{a: a, id: newID(), now: v.now, source: record.SourceGatebook,
+	r := &recorder{a: a, id: newID(), now: v.now, source: record.SourceGatebook,
 		actor: Actor{Type: record.ActorUnauthenticated}, request: a.request(v)}
+	if v.own {
+		r.source = record.SourceApp
+	}
+	return r
 }
 
 // envelope returns the envelope of the act's next event.

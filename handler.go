@@ -150,6 +150,8 @@ type exchange struct {
 	csrfCookie string // the value that is to be set, or empty
 	csrfOK     bool   // a POST with the token of its cookie, from no foreign origin
 	callback   string // the resolved callback URL
+
+	failed error // what an act of the application came to
 }
 
 // readQuery reads the query, of a name the last value. It reports false after it
@@ -427,6 +429,10 @@ var signInPageCodes = map[string]bool{"CredentialsSignin": true, "OAuthAccountNo
 func (x *exchange) fail(err error) {
 	e := &routeError{step: x.route, reason: record.ReasonInternal, err: err}
 	errors.As(err, &e)
+	if x.own {
+		x.failed = e
+		return
+	}
 	if e.page == "" {
 		e.page = "Configuration"
 	}

@@ -32,6 +32,7 @@ type visit struct {
 	info    RequestInfo
 	set     []cookie.Cookie  // to be sent, in order
 	room    [1]cookie.Cookie // most answers set one
+	own     bool             // the application acts, not the visitor
 
 	// What the cookies of the session hold and which they are, once asked.
 	session      string
@@ -178,6 +179,9 @@ func parseHop(s string) (netip.Addr, bool) {
 // request returns what events tell of the request; it is made when the first
 // event of a visit is.
 func (a *Auth) request(v *visit) RequestInfo {
+	if v.own && v.r.RemoteAddr == "" {
+		return RequestInfo{} // there is none
+	}
 	if v.info.IPSource == "" {
 		r := v.r
 		ip, source := a.clientIP(r)
