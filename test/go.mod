@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/gatebook/gatebook v0.0.0
 	github.com/pressly/goose/v3 v3.29.0
+	golang.org/x/oauth2 v0.37.0
 )
 
 require (
@@ -13,7 +14,6 @@ require (
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/wneessen/go-mail v0.8.1 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
-	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 )
 

@@ -96,7 +96,8 @@ func (p *Pages) SignOut(w io.Writer, s SignOut) error {
 // Native is what the page shows that asks whether a program on the visitor's
 // device may be signed in.
 type Native struct {
-	// Client is what people know the program by, and User who they are.
+	// Client is what people know the program by, empty for one on their own
+	// device, and User who they are.
 	Client, User string
 	CSRFToken    string
 	// Action is the URL the form posts to, with the fields that follow.

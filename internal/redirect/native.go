@@ -62,15 +62,19 @@ func Native(raw string, allowed []string) bool {
 }
 
 // NativeName is what people know a client by at its redirect URI, which
-// CheckNative accepted: its host, or the scheme of its own.
+// CheckNative accepted: its host, or the scheme of its own. A loopback address
+// has none.
 func NativeName(raw string) string {
 	scheme, rest, _ := strings.Cut(raw, ":")
-	if scheme != "https" && scheme != "http" {
-		return scheme
+	switch scheme {
+	case "http":
+		return ""
+	case "https":
+		rest = strings.TrimPrefix(rest, "//")
+		if i := strings.IndexAny(rest, "/?"); i >= 0 {
+			rest = rest[:i]
+		}
+		return rest
 	}
-	rest = strings.TrimPrefix(rest, "//")
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
-		rest = rest[:i]
-	}
-	return rest
+	return scheme
 }

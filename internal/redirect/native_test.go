@@ -70,6 +70,18 @@ func TestNative(t *testing.T) {
 	}
 }
 
+func TestNativeName(t *testing.T) {
+	for raw, want := range map[string]string{
+		"com.example.app:/callback": "com.example.app", "com.example.app://x/y": "com.example.app",
+		"https://app.example.com/cb?x": "app.example.com", "https://app.example.com?x": "app.example.com",
+		"http://127.0.0.1:49152/cb": "", "http://[::1]/cb": "",
+	} {
+		if got := redirect.NativeName(raw); got != want {
+			t.Errorf("NativeName(%q) = %q, want %q", raw, got, want)
+		}
+	}
+}
+
 // FuzzNative wants what is accepted to lead nowhere that was not allowed: with the
 // port of a loopback address cut out it is the very text of one of the list.
 func FuzzNative(f *testing.F) {
