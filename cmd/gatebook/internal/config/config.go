@@ -27,16 +27,41 @@ type Config struct {
 	Secrets        []string       `yaml:"secrets"`
 	TrustHost      bool           `yaml:"trustHost"`
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
-	Session        Session        `yaml:"session"`
-	Providers      []Provider     `yaml:"providers"`
-	Pages          Pages          `yaml:"pages"`
-	Theme          Theme          `yaml:"theme"`
-	Log            Log            `yaml:"log"`
+	TrustedOrigins []string       `yaml:"trustedOrigins"`
+	CookieDomain   string         `yaml:"cookieDomain"`
+	// UseSecureCookies is nil where the file says nothing.
+	UseSecureCookies     *bool      `yaml:"useSecureCookies"`
+	Cookies              Cookies    `yaml:"cookies"`
+	RedirectProxyURL     string     `yaml:"redirectProxyUrl"`
+	RedirectProxyOrigins []string   `yaml:"redirectProxyOrigins"`
+	Session              Session    `yaml:"session"`
+	Providers            []Provider `yaml:"providers"`
+	Pages                Pages      `yaml:"pages"`
+	Theme                Theme      `yaml:"theme"`
+	Log                  Log        `yaml:"log"`
 
 	// Path is the file this came from, and Literal tells that it holds secrets
 	// themselves instead of the names of variables.
 	Path    string `yaml:"-"`
 	Literal bool   `yaml:"-"`
+}
+
+// Cookies is gatebook.Cookies.
+type Cookies struct {
+	SessionToken      Cookie `yaml:"sessionToken"`
+	CallbackURL       Cookie `yaml:"callbackUrl"`
+	CSRFToken         Cookie `yaml:"csrfToken"`
+	State             Cookie `yaml:"state"`
+	PKCECodeVerifier  Cookie `yaml:"pkceCodeVerifier"`
+	Nonce             Cookie `yaml:"nonce"`
+	WebAuthnChallenge Cookie `yaml:"webauthnChallenge"`
+}
+
+// Cookie is gatebook.CookieConfig.
+type Cookie struct {
+	Name     string `yaml:"name"`
+	Path     string `yaml:"path"`
+	SameSite string `yaml:"sameSite"`
 }
 
 // Session is gatebook.SessionConfig.
@@ -101,7 +126,7 @@ type Lookup func(name string) (value string, ok bool)
 
 // Load reads the file at path with the variables of env, and puts what env
 // says above it: AUTH_SECRET and its numbered ones, AUTH_URL, AUTH_TRUST_HOST,
-// and AUTH_<ID>_ID, _SECRET and _ISSUER of each provider. Its errors name the
+// AUTH_REDIRECT_PROXY_URL, and AUTH_<ID>_ID, _SECRET and _ISSUER of each provider. Its errors name the
 // file and, where it can be told, the line and the key; they are all that is
 // wrong, joined.
 func Load(path string, env Lookup) (*Config, error) {
@@ -153,6 +178,7 @@ func (c *Config) override(env Lookup) {
 		c.Secrets = secrets
 	}
 	set(&c.URL, "AUTH_URL")
+	set(&c.RedirectProxyURL, "AUTH_REDIRECT_PROXY_URL")
 	if v, ok := env("AUTH_TRUST_HOST"); ok && v != "" {
 		c.TrustHost = v != "false" && v != "0"
 	}

@@ -28,6 +28,12 @@ database: book.db
 secrets: ["${NEW}", "the-old-one"]
 trustHost: false
 trustedProxies: [10.0.0.0/8, 192.0.2.7]
+trustedOrigins: [https://spa.example]
+cookieDomain: example.com
+useSecureCookies: false
+cookies: {sessionToken: {name: s, path: /, sameSite: None}, webauthnChallenge: {name: w}}
+redirectProxyUrl: https://auth.example.com/login
+redirectProxyOrigins: ["https://*.preview.example.com"]
 session: {strategy: jwt, maxAge: 30d, updateAge: 90m, tokenMaxAge: 1h}
 providers:
   - id: github
@@ -69,7 +75,14 @@ func TestLoad(t *testing.T) {
 		{"a value is not read as YAML", c.Providers[0].ClientSecret, "a: b # not YAML"},
 		{"an escaped variable", c.Providers[1].Name, "Acme ${not a variable}"},
 		{"scopes", strings.Join(c.Providers[1].Scopes, " "), "openid email"},
-		{"Line", c.Providers[1].Line, 14},
+		{"trustedOrigins", strings.Join(c.TrustedOrigins, " "), "https://spa.example"},
+		{"cookieDomain", c.CookieDomain, "example.com"},
+		{"useSecureCookies", c.UseSecureCookies != nil && !*c.UseSecureCookies, true},
+		{"cookies.sessionToken", c.Cookies.SessionToken, config.Cookie{Name: "s", Path: "/", SameSite: "None"}},
+		{"cookies.webauthnChallenge", c.Cookies.WebAuthnChallenge.Name, "w"},
+		{"redirectProxyUrl", c.RedirectProxyURL, "https://auth.example.com/login"},
+		{"redirectProxyOrigins", strings.Join(c.RedirectProxyOrigins, " "), "https://*.preview.example.com"},
+		{"Line", c.Providers[1].Line, 20},
 		{"mail", c.Providers[2].MaxAge, 10 * time.Minute},
 		{"log.format", c.Log.Format, "text"},
 	}
@@ -82,13 +95,16 @@ func TestLoad(t *testing.T) {
 
 func TestEnvironmentIsAboveTheFile(t *testing.T) {
 	e := env{"NEW": "n", "GITHUB": "g", "SMTP": "smtp://localhost", "AUTH_SECRET": "first", "AUTH_SECRET_2": "second",
-		"AUTH_URL": "https://other.example", "AUTH_TRUST_HOST": "1", "AUTH_GITHUB_SECRET": "env", "AUTH_ACME_ISSUER": "https://env.example"}
+		"AUTH_URL": "https://other.example", "AUTH_TRUST_HOST": "1", "AUTH_REDIRECT_PROXY_URL": "https://proxy.example", "AUTH_GITHUB_SECRET": "env", "AUTH_ACME_ISSUER": "https://env.example"}
 	c, err := load(t, whole, e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(c.Secrets, ","); got != "second,first" {
 		t.Errorf("Secrets = %q, want second,first", got)
+	}
+	if c.RedirectProxyURL != "https://proxy.example" {
+		t.Errorf("RedirectProxyURL = %q, want that of the environment", c.RedirectProxyURL)
 	}
 	if c.URL != "https://other.example" || !c.TrustHost {
 		t.Errorf("URL = %q, TrustHost = %v, want those of the environment", c.URL, c.TrustHost)

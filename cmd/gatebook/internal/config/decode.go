@@ -103,6 +103,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, secret bool) 
 		return
 	}
 	switch {
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), key, secret)
 	case v.Type() == durationType, v.Type() == prefixType, v.Kind() == reflect.String, v.Kind() == reflect.Bool:
 		if n.Kind != yaml.ScalarNode {
 			d.fail(n.Line, key, "wants %s, not %s", wants(v), kindOf(n))

@@ -97,6 +97,8 @@ func (s *Server) open(cfg *config.Config) error {
 func Settings(cfg *config.Config) (*gatebook.Config, error) {
 	g := &gatebook.Config{
 		URL: cfg.URL, BasePath: basePath(cfg), TrustHost: cfg.TrustHost, TrustedProxies: cfg.TrustedProxies,
+		TrustedOrigins: cfg.TrustedOrigins, CookieDomain: cfg.CookieDomain, UseSecureCookies: cfg.UseSecureCookies,
+		Cookies: cookies(cfg.Cookies), RedirectProxyURL: cfg.RedirectProxyURL, RedirectProxyOrigins: cfg.RedirectProxyOrigins,
 		Session: session(cfg.Session), Pages: gatebook.Pages(cfg.Pages), Theme: gatebook.Theme(cfg.Theme),
 	}
 	for _, secret := range cfg.Secrets {
@@ -110,6 +112,18 @@ func Settings(cfg *config.Config) (*gatebook.Config, error) {
 		g.Providers = append(g.Providers, provider)
 	}
 	return g, nil
+}
+
+func cookies(c config.Cookies) gatebook.Cookies {
+	return gatebook.Cookies{
+		SessionToken:      gatebook.CookieConfig(c.SessionToken),
+		CallbackURL:       gatebook.CookieConfig(c.CallbackURL),
+		CSRFToken:         gatebook.CookieConfig(c.CSRFToken),
+		State:             gatebook.CookieConfig(c.State),
+		PKCECodeVerifier:  gatebook.CookieConfig(c.PKCECodeVerifier),
+		Nonce:             gatebook.CookieConfig(c.Nonce),
+		WebAuthnChallenge: gatebook.CookieConfig(c.WebAuthnChallenge),
+	}
 }
 
 func session(s config.Session) gatebook.SessionConfig {
