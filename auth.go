@@ -40,7 +40,7 @@ type Auth struct {
 	book      *book.Book
 	identity  atomic.Pointer[book.Identity]
 
-	codecs map[string]*jwe.Codec // by salt: cookie names and "encodedState"
+	codecs map[string]*jwe.Codec // by salt: cookie names and a few words
 	// tokenSalts are the salts of session tokens: the names of their cookie.
 	tokenSalts []string
 	csrf       *csrf.Signer
@@ -104,7 +104,7 @@ func (a *Auth) makeCodecs() (err error) {
 	a.csrf = csrf.New(strings.Join(a.texts("secret", a.cfg.Secrets), ","))
 	secrets := a.texts("token secret", a.cfg.Session.TokenSecrets)
 	a.codecs = map[string]*jwe.Codec{}
-	salts := []string{stateSalt, nativeSalt}
+	salts := []string{stateSalt, challengeSalt, nativeSalt}
 	for _, set := range []*cookieSet{a.plain, a.secure} {
 		for _, kind := range []cookieKind{sessionCookie, stateCookie, pkceCookie, nonceCookie, challengeCookie} {
 			salts = append(salts, set[kind].name)

@@ -342,6 +342,7 @@ func (c *Config) fillStores() error {
 
 func (c *Config) checkProviders() error {
 	seen := map[string]bool{}
+	passkeys := "" // the id of the provider of passkeys
 	for i, p := range c.Providers {
 		if p == nil {
 			return fmt.Errorf("gatebook: Config.Providers[%d] is nil", i)
@@ -356,12 +357,20 @@ func (c *Config) checkProviders() error {
 		seen[info.ID] = true
 		switch p.(type) {
 		case RedirectProvider, CredentialsProvider:
+		case WebAuthnProvider:
+			if c.Adapter == nil {
+				return fmt.Errorf("gatebook: Config.Providers: %q needs Config.Adapter to keep passkeys", info.ID)
+			}
+			if passkeys != "" {
+				return fmt.Errorf("gatebook: Config.Providers: %q and %q are both for passkeys, which have one table: keep one", passkeys, info.ID)
+			}
+			passkeys = info.ID
 		case EmailProvider:
 			if c.Adapter == nil {
 				return fmt.Errorf("gatebook: Config.Providers: %q sends magic links, which need Config.Adapter to keep their tokens", info.ID)
 			}
 		default:
-			return fmt.Errorf("gatebook: Config.Providers: %q (%T) is no RedirectProvider, EmailProvider or CredentialsProvider", info.ID, p)
+			return fmt.Errorf("gatebook: Config.Providers: %q (%T) is no RedirectProvider, EmailProvider, CredentialsProvider or WebAuthnProvider", info.ID, p)
 		}
 	}
 	for i, uri := range c.NativeRedirects {

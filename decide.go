@@ -9,9 +9,10 @@ import (
 // attempt is what a sign-in is decided on: what the provider proved and what
 // the adapter found. Deciding changes nothing and asks nothing.
 type attempt struct {
-	method        string // TypeOAuth, TypeOIDC, TypeEmail
+	method        string // TypeOAuth, TypeOIDC, TypeEmail, TypeWebAuthn
 	profile       User   // mapped; e-mail in lower case
 	account       Account
+	passkey       *Authenticator // that was registered
 	emailVerified bool
 	linkByEmail   bool
 	database      bool // the strategy
@@ -36,6 +37,7 @@ type decision struct {
 	created bool
 	updated bool
 	linked  bool
+	passkey *Authenticator // that was added
 	// keep says that the session that came with the request goes on; ends says
 	// that it belongs to somebody else and ends.
 	keep bool
@@ -45,7 +47,8 @@ type decision struct {
 }
 
 // decide is the decision table of a sign-in. Its rows have the names of Auth.js
-// behaviour: E for magic links, O for OAuth and OpenID Connect. Where we differ:
+// behaviour: E for magic links, O for OAuth and OpenID Connect, W for passkeys,
+// which are decided as O1 to O5 and O7. Where we differ:
 // an expired session counts as none, an account is linked by e-mail only when
 // the provider verified the address, and a session that somebody else's sign-in
 // replaces ends at once.
@@ -53,7 +56,7 @@ func decide(t attempt) decision {
 	if t.method == TypeEmail {
 		return t.email()
 	}
-	return t.oauth()
+	return t.linked()
 }
 
 func (t attempt) email() decision {
@@ -73,30 +76,30 @@ func (t attempt) email() decision {
 	return d
 }
 
-func (t attempt) oauth() decision {
+func (t attempt) linked() decision {
 	switch {
-	case t.byAccount != nil && t.signedIn != nil && t.signedIn.User.ID != t.byAccount.User.ID: // O2
+	case t.byAccount != nil && t.signedIn != nil && t.signedIn.User.ID != t.byAccount.User.ID: // O2, W2
 		return decision{refused: record.ReasonLinkedToOtherUser, user: *t.byAccount}
-	case t.byAccount != nil: // O1, O3
+	case t.byAccount != nil: // O1, O3, W1, W3
 		d := decision{user: *t.byAccount, keep: t.signedIn != nil}
 		d.meet()
 		return d
-	case t.signedIn != nil: // O4
+	case t.signedIn != nil: // O4, W4
 		d := decision{user: *t.signedIn, keep: true}
 		d.meet()
-		d.link(t.account)
+		d.link(t)
 		return d
-	case t.byEmail == nil: // O5
+	case t.byEmail == nil: // O5, W5
 		d := t.create(t.profile)
-		d.link(t.account)
+		d.link(t)
 		return d
 	case t.linkByEmail && t.emailVerified: // O6
 		d := decision{user: *t.byEmail}
 		d.meet()
-		d.link(t.account)
+		d.link(t)
 		return d
 	}
-	return decision{refused: record.ReasonAccountNotLinked, user: *t.byEmail} // O7
+	return decision{refused: record.ReasonAccountNotLinked, user: *t.byEmail} // O7, W6
 }
 
 func (t attempt) create(user User) decision {
@@ -115,9 +118,15 @@ func (d *decision) meet() {
 	}
 }
 
-func (d *decision) link(acc Account) {
+func (d *decision) link(t attempt) {
+	acc := t.account
 	acc.UserID = d.user.User.ID
 	acc.Reply = Claims{}
 	d.linked = true
 	d.writes = append(d.writes, LinkAccount{Account: acc})
+	if t.passkey != nil {
+		d.passkey = t.passkey.clone()
+		d.passkey.UserID, d.passkey.ProviderAccountID = acc.UserID, acc.ProviderAccountID
+		d.writes = append(d.writes, CreateAuthenticator{Authenticator: *d.passkey})
+	}
 }

@@ -2,7 +2,10 @@ package gatebook
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -185,6 +188,8 @@ func (d *draft) identity(ev Event) {
 		p.User = d.person(&e.user)
 		d.term(record.TermSession, p.Session)
 		d.block(record.ClassIdentity, key, p)
+	case *PasskeyEvent:
+		d.passkey(e)
 	case *DefenceEvent:
 		d.block(record.ClassDetail, record.Key{}, record.Defence{Check: e.Check, Why: e.Why})
 	case *repeated:
@@ -211,6 +216,19 @@ func (d *draft) userChange(u *User, changed []string) {
 
 func (d *draft) accountChange(u *User, acc *Account) {
 	p := record.AccountChange{User: d.person(u), Account: *d.account(acc)}
+	d.block(record.ClassIdentity, d.keys.subject, p)
+}
+
+func (d *draft) passkey(e *PasskeyEvent) {
+	k := e.Passkey
+	id, _ := base64.StdEncoding.DecodeString(k.CredentialID)
+	sum := sha256.Sum256(id)
+	p := record.Passkey{User: d.person(e.User), CredentialIDHash: hex.EncodeToString(sum[:]), AAGUID: e.AAGUID,
+		Transports: k.Transports[:min(len(k.Transports), 16)], DeviceBound: k.DeviceType == DeviceSingle, BackedUp: k.BackedUp}
+	if e.Type == record.TypePasskeyCloneWarning {
+		p.Stored, p.Received = new(k.Counter), new(e.Received)
+	}
+	d.term(record.TermAccount, e.Auth.Provider+"\x00"+k.ProviderAccountID)
 	d.block(record.ClassIdentity, d.keys.subject, p)
 }
 

@@ -237,6 +237,22 @@ type DefenceEvent struct {
 	Why string
 }
 
+// PasskeyEvent is sent for passkey.added, passkey.removed and
+// passkey.cloneWarning. The last is a sign-in that was refused because the
+// signature counter did not go up: the passkey may exist twice.
+type PasskeyEvent struct {
+	Envelope
+	// User owns the passkey.
+	User    *User
+	Passkey *Authenticator
+	// AAGUID is the model that the authenticator said it is, when the passkey
+	// was added.
+	AAGUID string
+	// Received is the counter that came, for a clone warning; Passkey.Counter is
+	// the stored one.
+	Received uint32
+}
+
 // clone returns a copy that shares nothing with e.
 func (e Envelope) clone() Envelope {
 	e.Auth.AMR = slices.Clone(e.Auth.AMR)
@@ -332,6 +348,13 @@ func (e *SessionExpiredEvent) copy() Event {
 	c := *e
 	c.Envelope = e.Envelope.clone()
 	c.User = e.User.clone()
+	return &c
+}
+
+func (e *PasskeyEvent) copy() Event {
+	c := *e
+	c.Envelope = e.Envelope.clone()
+	c.User, c.Passkey = e.User.clone(), e.Passkey.clone()
 	return &c
 }
 

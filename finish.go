@@ -22,6 +22,8 @@ type proved struct {
 	auth          AuthInfo
 	credentials   map[string]string
 
+	passkey *passkeyProof
+
 	query  Query
 	check  [32]byte
 	use    []Write // what the first commit uses up
@@ -42,7 +44,9 @@ type proved struct {
 // again.
 func (x *exchange) finish(in *proved) {
 	ctx := context.WithoutCancel(x.r.Context())
-	in.newUserID = uuid.NewString()
+	if in.newUserID == "" {
+		in.newUserID = uuid.NewString()
+	}
 	in.sid = newSID()
 	var no *refused
 	err := retry(func() (err error) {
@@ -61,6 +65,8 @@ func (x *exchange) finish(in *proved) {
 				user = t.byAccount.User.clone()
 			case in.method == TypeEmail && t.byEmail != nil:
 				user = t.byEmail.User.clone()
+			case in.method == TypeWebAuthn && t.signedIn != nil: // who adds a passkey
+				user = t.signedIn.User.clone()
 			default:
 				user.ID = in.newUserID
 			}
@@ -151,6 +157,11 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	case !t.database && in.method != TypeCredentials:
 		t.signedIn = found.ByID
 	}
+	if in.passkey != nil {
+		if no, err := x.checkPasskey(ctx, in, t, found); no != nil || err != nil {
+			return nil, no, err
+		}
+	}
 	if in.method == TypeCredentials {
 		t.byAccount = found.ByID
 		if t.database && found.ByID == nil {
@@ -185,7 +196,11 @@ func (x *exchange) decision(in *proved, t *attempt) decision {
 func (x *exchange) carryOut(ctx context.Context, in *proved, t *attempt) (*refused, error) {
 	d := x.decision(in, t)
 	if d.refused != "" {
-		return &refused{page: "OAuthAccountNotLinked", reason: d.refused, step: "the account belongs to another user or needs linking",
+		page := "OAuthAccountNotLinked"
+		if in.method == TypeWebAuthn {
+			page = "AccountNotLinked"
+		}
+		return &refused{page: page, reason: d.refused, step: "the account belongs to another user or needs linking",
 			known: &d.user, account: &AccountKey{in.account.Provider, in.account.ProviderAccountID}}, nil
 	}
 	rec := x.a.newRecorder(x.visit)
@@ -217,6 +232,10 @@ func (x *exchange) changes(rec *recorder, in *proved, d decision, k keys) []told
 		profile := in.profile
 		add(&LinkAccountEvent{Envelope: rec.envelope(record.TypeLinkAccount), User: d.user.User.clone(), Account: in.account.clone(), Profile: &profile})
 	}
+	if k := d.passkey; k != nil {
+		add(&PasskeyEvent{Envelope: rec.envelope(record.TypePasskeyAdded), User: d.user.User.clone(), Passkey: k.clone(),
+			AAGUID: in.passkey.registration.AAGUID})
+	}
 	return events
 }
 
@@ -224,7 +243,7 @@ func (x *exchange) changes(rec *recorder, in *proved, d decision, k keys) []told
 func (x *exchange) signInEvent(rec *recorder, in *proved, d decision, sid string) *SignInEvent {
 	ev := &SignInEvent{Envelope: rec.envelope(record.TypeSignIn), User: d.user.User.clone(), Account: in.account.clone(),
 		Profile: in.raw.clone(), strategy: x.a.cfg.Session.Strategy}
-	if in.method == TypeEmail {
+	if in.method == TypeEmail || in.method == TypeWebAuthn {
 		ev.Account.UserID = d.user.User.ID
 	}
 	if x.a.adapter != nil && in.method != TypeCredentials {

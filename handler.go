@@ -30,8 +30,8 @@ const (
 )
 
 // ServeHTTP serves the routes under the base path as an Auth.js v5 server does:
-// csrf, providers, session, signin, signout, callback, error, verify-request;
-// and, for native clients, native and native-token.
+// csrf, providers, session, signin, signout, callback, error, verify-request,
+// webauthn-options; and, for native clients, native and native-token.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.cors(w, r)
 	action, provider, ok := a.route(r.URL.EscapedPath())
@@ -112,7 +112,7 @@ func (a *Auth) route(path string) (action, provider string, ok bool) {
 		}
 	}
 	switch action {
-	case "signin", "callback":
+	case "signin", "callback", "webauthn-options":
 	case "providers", "session", "csrf", "signout", "verify-request", "error":
 		if n != 1 {
 			return "", "", false
@@ -331,6 +331,8 @@ func (x *exchange) dispatch() {
 		x.signOut()
 	case x.action == "callback":
 		x.serveCallback()
+	case x.action == "webauthn-options" && !post:
+		x.webauthnOptions()
 	case x.action == "verify-request" && !post:
 		x.verifyRequestPage()
 	case x.action == "error" && !post:
@@ -422,7 +424,7 @@ func (e *routeError) Unwrap() error { return e.err }
 // signInPageCodes are the codes that are shown on the sign-in page; the others
 // have the error page.
 var signInPageCodes = map[string]bool{"CredentialsSignin": true, "OAuthAccountNotLinked": true,
-	"OAuthCallbackError": true, "MissingCSRF": true}
+	"OAuthCallbackError": true, "MissingCSRF": true, "AccountNotLinked": true}
 
 // fail answers with the error page of err. The check cookies of a failed
 // callback are cleared, other queued cookies are sent.

@@ -2,14 +2,15 @@ package gatebook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
 )
 
-// Provider is a way to sign in: a [RedirectProvider], an [EmailProvider] or a
-// [CredentialsProvider]. Packages provider/oauth, provider/catalog,
-// provider/email and provider/credentials make them.
+// Provider is a way to sign in: a [RedirectProvider], an [EmailProvider], a
+// [CredentialsProvider] or a [WebAuthnProvider]. Packages provider/oauth,
+// provider/catalog, provider/email, provider/credentials and passkey make them.
 type Provider interface {
 	// Info describes the provider. It must give the same answer at every call.
 	Info() ProviderInfo
@@ -108,9 +109,11 @@ type ProviderError struct {
 	// Reason is one of record's reason codes.
 	Reason string
 	// Check is what failed when it was a check: state, nonce, pkce, iss, aud,
-	// exp, signature.
+	// exp, signature; of a passkey type, challenge, origin, rpId, userPresent,
+	// userVerified, userHandle, backupEligible, algorithm, signature or format.
 	Check string
-	// Step is where: authorize, discovery, token, id_token, userinfo, profile.
+	// Step is where: authorize, discovery, token, id_token, userinfo, profile,
+	// registration, authentication.
 	Step string
 	// Code is the provider's error code (RFC 6749, Section 4.1.2.1), at most 64
 	// characters of a-z, 0-9, '_', '-' and '.', or empty.
@@ -202,3 +205,72 @@ func (e *CredentialsError) Error() string { return ErrBadCredentials.Error() }
 
 // Is reports whether target is ErrBadCredentials.
 func (e *CredentialsError) Is(target error) bool { return target == ErrBadCredentials }
+
+// WebAuthnProvider makes and verifies the two ceremonies of passkeys and
+// security keys (Web Authentication Level 3). It keeps nothing: challenges,
+// stored passkeys and whose they are are the caller's. Its methods may be called
+// concurrently; they wait for nothing. Their errors are *[ProviderError] or
+// internal ones.
+type WebAuthnProvider interface {
+	Provider
+	// SignUp reports whether somebody who is not signed in may register a
+	// passkey, which makes a new user with an address that nobody has verified.
+	SignUp() bool
+	// CreationOptions returns the JSON of the options with which a browser makes
+	// a passkey (PublicKeyCredentialCreationOptions, Section 5.4).
+	CreationOptions(*Ceremony, *PasskeyOwner) (json.RawMessage, error)
+	// RequestOptions returns the JSON of the options with which a browser asks
+	// for a passkey (PublicKeyCredentialRequestOptions, Section 5.5).
+	RequestOptions(*Ceremony) (json.RawMessage, error)
+	// Register verifies what the browser answered to creation options
+	// (Section 7.1) and returns the new passkey.
+	Register(c *Ceremony, response []byte) (*Registration, error)
+	// Authenticate verifies what the browser answered to request options against
+	// a stored passkey (Section 7.2), all but the counter and the user handle.
+	Authenticate(c *Ceremony, stored *Authenticator, response []byte) (*Assertion, error)
+}
+
+// Ceremony is what both ends of a WebAuthn ceremony share.
+type Ceremony struct {
+	// Origin is that of the site as visitors know it: scheme://host[:port].
+	Origin string
+	// Challenge is 32 random bytes in unpadded base64url.
+	Challenge string
+	// Credentials are the passkeys that are not to be made again, or of which
+	// one is asked for; none of the latter lets the person choose. Only their
+	// CredentialID and Transports count.
+	Credentials []Authenticator
+}
+
+// PasskeyOwner is the user of creation options.
+type PasskeyOwner struct {
+	// Handle is the user handle, 64 lower-case hex digits; the authenticator
+	// keeps the digits' bytes, as with Auth.js.
+	Handle string
+	// Name and DisplayName are shown when passkeys are to be chosen from.
+	Name        string
+	DisplayName string
+}
+
+// Registration is a verified registration.
+type Registration struct {
+	// Authenticator has no UserID and no ProviderAccountID.
+	Authenticator Authenticator
+	// AAGUID is the model of the authenticator as it says itself, a UUID; all
+	// zeros when it does not say.
+	AAGUID string
+	// UserVerified reports that the authenticator checked who used it, by PIN or
+	// biometrics.
+	UserVerified bool
+}
+
+// Assertion is a verified authentication.
+type Assertion struct {
+	// Counter is the authenticator's signature counter, 0 where it has none.
+	Counter  uint32
+	BackedUp bool
+	// UserHandle is what the authenticator keeps as the owner, as text; empty
+	// when it does not say.
+	UserHandle   string
+	UserVerified bool
+}

@@ -34,6 +34,10 @@ func (a *Auth) sealClaims(salt string, now time.Time, members ...Param) string {
 	for _, m := range members {
 		o.SetString(m.Name, m.Value)
 	}
+	return a.sealObject(salt, now, o)
+}
+
+func (a *Auth) sealObject(salt string, now time.Time, o claims.Object) string {
 	o.SetInt64("iat", now.Unix())
 	o.SetInt64("exp", now.Add(checkAge).Unix())
 	o.SetString("jti", uuid.NewString())
@@ -61,15 +65,8 @@ func (x *exchange) openCheck(kind cookieKind, provider string) (value, why strin
 	if !ok || sealed == "" {
 		return "", "missing"
 	}
-	payload, err := x.a.codecs[name].Open(nil, sealed)
-	if err != nil {
-		return "", "mismatch"
-	}
-	o, err := claims.Parse(payload)
-	if err != nil {
-		return "", "mismatch"
-	}
-	if why := whyTimes(&o, x.now.Unix()); why != "" {
+	o, why := x.openSealed(name, sealed)
+	if why != "" {
 		return "", why
 	}
 	value, _ = o.String("value")
@@ -77,6 +74,19 @@ func (x *exchange) openCheck(kind cookieKind, provider string) (value, why strin
 		return "", "mismatch"
 	}
 	return value, ""
+}
+
+// openSealed decrypts what sealClaims made with the same salt, unless it is too
+// old.
+func (x *exchange) openSealed(salt, sealed string) (o claims.Object, why string) {
+	payload, err := x.a.codecs[salt].Open(nil, sealed)
+	if err != nil {
+		return o, "mismatch"
+	}
+	if o, err = claims.Parse(payload); err != nil {
+		return o, "mismatch"
+	}
+	return o, whyTimes(&o, x.now.Unix())
 }
 
 // whyTimes says what is wrong with the times of a check, or nothing.

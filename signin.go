@@ -85,19 +85,28 @@ func (p *panicked) Error() string { return p.err.Error() }
 func (p *panicked) Unwrap() error { return p.err }
 
 func reasonOf(err error) string {
-	var pe *ProviderError
-	if errors.As(err, &pe) && pe.Reason != "" {
+	if pe := providerError(err); pe != nil && pe.Reason != "" {
 		return pe.Reason
 	}
 	return record.ReasonInternal
 }
 
+func providerError(err error) *ProviderError {
+	var pe *ProviderError
+	errors.As(err, &pe)
+	return pe
+}
+
 // serveCallback answers the callback route of each kind of provider.
 func (x *exchange) serveCallback() {
 	p := x.a.providers[x.provider]
-	_, credentials := p.(CredentialsProvider)
+	posted := false
+	switch p.(type) {
+	case CredentialsProvider, WebAuthnProvider:
+		posted = true
+	}
 	switch {
-	case p == nil, credentials && x.r.Method != http.MethodPost:
+	case p == nil, posted && x.r.Method != http.MethodPost:
 		x.fail(&routeError{step: "no provider takes this callback", reason: record.ReasonConfiguration})
 		return
 	case x.r.Method == http.MethodHead:
@@ -117,6 +126,8 @@ func (x *exchange) serveCallback() {
 			return
 		}
 		x.checkCredentials(p)
+	case WebAuthnProvider:
+		x.webauthnCallback(p)
 	}
 }
 
@@ -213,7 +224,10 @@ func (x *exchange) proofFailed(in *proved, err error) {
 func (x *exchange) replay(in *proved) refused {
 	r := refused{auth: in.info, reason: record.ReasonReplay, step: "the state was used before",
 		cause: record.TypeReplayDetected, check: "state", why: "used"}
-	if in.method == TypeEmail {
+	switch in.method {
+	case TypeWebAuthn:
+		r.check, r.step = "webauthnChallenge", "the challenge was used before"
+	case TypeEmail:
 		r.reason, r.check, r.step, r.page = record.ReasonTokenUsed, "verificationToken", "the magic link was used before", "Verification"
 		r.target = in.profile.Email
 	}
@@ -431,8 +445,10 @@ type refused struct {
 	to     string // where the signIn callback sends the visitor instead
 	err    error
 
-	// cause is the type of the more precise entry, with what failed and why.
+	// cause is the type of the more precise entry, with what failed and why;
+	// cloned is it when a passkey may exist twice.
 	cause, check, why string
+	cloned            *PasskeyEvent
 
 	known   *FoundUser // the known user whose address or account was claimed
 	target  string
@@ -494,7 +510,13 @@ func (x *exchange) tryRefusal(r *refused) error {
 		}
 	}
 	var events []told
-	if r.cause != "" {
+	switch {
+	case r.cloned != nil:
+		c := *r.cloned
+		c.Envelope = rec.failure(record.TypePasskeyCloneWarning, r.reason)
+		c.Subject, rec.cause = c.User.ID, c.ID
+		events = append(events, told{&c, keys{subject: key}})
+	case r.cause != "":
 		d := &DefenceEvent{Envelope: rec.failure(r.cause, r.reason), Check: r.check, Why: r.why}
 		rec.cause = d.ID
 		events = append(events, told{d, keys{subject: key}})

@@ -150,6 +150,12 @@ func (s *StoredSession) clone() *StoredSession {
 	return &c
 }
 
+// Device types of passkeys.
+const (
+	DeviceSingle = "singleDevice"
+	DeviceMulti  = "multiDevice"
+)
+
 // Authenticator is a passkey's row, with the names of Auth.js.
 type Authenticator struct {
 	// CredentialID is the credential's id in standard base64 with padding
@@ -162,12 +168,21 @@ type Authenticator struct {
 	PublicKey []byte
 	// Counter is the last signature counter seen.
 	Counter uint32
-	// DeviceType is singleDevice or multiDevice: whether the credential may be
+	// DeviceType is DeviceSingle or DeviceMulti: whether the credential may be
 	// backed up (the flag BE). BackedUp says whether it was (BS).
 	DeviceType string
 	BackedUp   bool
 	// Transports are hints how to reach it, such as internal or usb.
 	Transports []string
+}
+
+func (a *Authenticator) clone() *Authenticator {
+	if a == nil {
+		return nil
+	}
+	c := *a
+	c.PublicKey, c.Transports = slices.Clone(a.PublicKey), slices.Clone(a.Transports)
+	return &c
 }
 
 // VerificationToken is a magic link's row.

@@ -24,6 +24,10 @@ const (
 	TypeReplayDetected   = "replay.detected"
 	TypeRedirectRejected = "redirect.rejected"
 	TypeHostUntrusted    = "host.untrusted"
+
+	TypePasskeyAdded        = "passkey.added"
+	TypePasskeyRemoved      = "passkey.removed"
+	TypePasskeyCloneWarning = "passkey.cloneWarning"
 )
 
 // Reason codes of failures: closed, so that a report can count them.
@@ -49,6 +53,7 @@ const (
 	ReasonInvalidRedirect     = "invalidRedirect"
 	ReasonUntrustedHost       = "untrustedHost"
 	ReasonProfileInvalid      = "profileInvalid"
+	ReasonWebAuthnFailed      = "webauthnFailed"
 	ReasonIdentifierInvalid   = "identifierInvalid"
 	ReasonMailFailed          = "mailFailed"
 	ReasonSessionInvalid      = "sessionInvalid"
@@ -180,10 +185,32 @@ type SignInFailed struct {
 	Truncated []string       `json:"truncated,omitempty"`
 }
 
+// Passkey is the identity payload of passkey.added, passkey.removed and
+// passkey.cloneWarning.
+type Passkey struct {
+	User Person `json:"user"`
+	// CredentialIDHash is the lower-case hex SHA-256 of the credential id.
+	CredentialIDHash string `json:"credentialIdHash"`
+	// AAGUID is the model that the authenticator said it is, where it was added.
+	AAGUID     string   `json:"aaguid,omitempty" max:"64"`
+	Transports []string `json:"transports,omitempty" max:"64"`
+	// DeviceBound is set when the passkey cannot leave its authenticator, and
+	// BackedUp when it is kept elsewhere too.
+	DeviceBound bool `json:"deviceBound,omitempty"`
+	BackedUp    bool `json:"backedUp,omitempty"`
+	// Stored and Received are the signature counters of a clone warning.
+	Stored    *uint32  `json:"stored,omitempty"`
+	Received  *uint32  `json:"received,omitempty"`
+	Truncated []string `json:"truncated,omitempty"`
+}
+
 // Defence is the detail payload of csrf.rejected, check.failed,
 // replay.detected, redirect.rejected and host.untrusted.
 type Defence struct {
-	// Check is what failed: state, nonce, pkce, iss, csrf, callbackUrl, host.
+	// Check is what failed: state, nonce, pkce, iss, csrf, callbackUrl, host; of a
+	// passkey webauthnChallenge, credential, type, challenge, origin, rpId,
+	// userPresent, userVerified, userHandle, backupEligible, algorithm,
+	// signature, format, account.
 	Check string `json:"check,omitempty"`
 	// Why is missing, mismatch, expired, used or forbidden.
 	Why string `json:"why,omitempty"`
