@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
@@ -250,10 +251,12 @@ func (a *Auth) sealHandle(ctx context.Context, head string) (string, error) {
 	return head + hex.EncodeToString(tail), err
 }
 
+var hexHandle = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
 // handleFits reports whether a passkey of the user may have this user handle:
 // ours, or the random one that Auth.js gave and nobody knows.
 func (a *Auth) handleFits(ctx context.Context, handle, userID string) (bool, error) {
-	if b, err := hex.DecodeString(handle); err != nil || len(b) != 32 || handle != strings.ToLower(handle) {
+	if !hexHandle.MatchString(handle) {
 		return false, nil
 	}
 	sealed, err := a.sealHandle(ctx, handle[:32])

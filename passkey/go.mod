@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/gatebook/gatebook v0.0.0
 	github.com/go-webauthn/webauthn v0.18.2
+	github.com/google/go-cmp v0.7.0
 )
 
 require (

@@ -28,6 +28,7 @@ require (
 	github.com/gabriel-vasile/mimetype v1.4.12 // indirect
 	github.com/gatebook/gatebook/adapter/sqlite v0.0.0
 	github.com/gatebook/gatebook/mail/smtp v0.0.0
+	github.com/gatebook/gatebook/passkey v0.0.0
 	github.com/gin-contrib/sse v1.1.0 // indirect
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
@@ -79,3 +80,5 @@ ignore ./node_modules
 replace github.com/gatebook/gatebook/adapter/sqlite => ../adapter/sqlite
 
 replace github.com/gatebook/gatebook/mail/smtp => ../mail/smtp
+
+replace github.com/gatebook/gatebook/passkey => ../passkey
