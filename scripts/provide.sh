@@ -8,6 +8,7 @@
 #	GATEBOOK_TEST_CHROMIUM      the Chromium to drive
 #	GATEBOOK_TEST_NODE          a Node.js of version 20 or newer
 #	GATEBOOK_TEST_NODE_MODULES  test/node_modules, as test/package-lock.json says
+#	GATEBOOK_TEST_NEXTJS        test/nextjs/node_modules, as its package-lock.json says
 #	GATEBOOK_TEST_STRACE        strace, which shows that commits are synced in time
 #
 # A path given from outside is kept. unprovided() prints what is missing.
@@ -120,42 +121,46 @@ provide_node() {
 	GATEBOOK_TEST_NODE="missing: Node.js $node_min or newer: $why"
 }
 
-provide_node_modules() {
-	local dir=$root/test/node_modules
-	if [ -n "${GATEBOOK_TEST_NODE_MODULES:-}" ]; then
+# provide_packages VARIABLE FOLDER WHAT installs the npm packages of a lock file.
+provide_packages() {
+	local variable=$1 folder=$2 what="npm packages for $3"
+	local dir=$root/$folder/node_modules
+	if [ -n "${!variable:-}" ]; then
 		return
 	fi
 	# npm writes what it installed beside the packages; a lock file that is
 	# newer means that the folder is old.
-	if [ ! -f "$dir/.package-lock.json" ] || [ test/package-lock.json -nt "$dir/.package-lock.json" ]; then
+	if [ ! -f "$dir/.package-lock.json" ] || [ "$folder/package-lock.json" -nt "$dir/.package-lock.json" ]; then
 		if ! command -v npm >/dev/null; then
-			GATEBOOK_TEST_NODE_MODULES="missing: npm packages for the interop tests: no npm"
+			printf -v "$variable" %s "missing: $what: no npm"
 			return
 		fi
-		say "installing by npm: the packages of test/package-lock.json, in test/node_modules"
-		if ! try npm ci --prefix test --ignore-scripts --no-audit --no-fund; then
-			GATEBOOK_TEST_NODE_MODULES="missing: npm packages for the interop tests: npm ci in test failed"
+		say "installing by npm: the packages of $folder/package-lock.json, in $folder/node_modules"
+		if ! try npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund; then
+			printf -v "$variable" %s "missing: $what: npm ci in $folder failed"
 			return
 		fi
 		touch "$dir/.package-lock.json"
 	fi
-	GATEBOOK_TEST_NODE_MODULES=$dir
+	printf -v "$variable" %s "$dir"
 }
 
 provide() {
 	provide_cc
 	provide_chromium
 	provide_node
-	provide_node_modules
+	provide_packages GATEBOOK_TEST_NODE_MODULES test "the interop tests"
+	provide_packages GATEBOOK_TEST_NEXTJS test/nextjs "the tests beside Next.js"
 	provide_strace
-	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_STRACE
+	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_NEXTJS GATEBOOK_TEST_STRACE
 }
 
 # unprovided prints a line for each part that is missing and fails if there is
 # one and CI=true: in CI a part that was not tested is a failure.
 unprovided() {
 	local part missing=
-	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES" "$GATEBOOK_TEST_STRACE"; do
+	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES" "$GATEBOOK_TEST_NEXTJS" \
+		"$GATEBOOK_TEST_STRACE"; do
 		case $part in
 		missing:*)
 			say "skipped what needs ${part#missing: }"

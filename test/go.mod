@@ -75,7 +75,10 @@ require (
 replace github.com/gatebook/gatebook => ..
 
 // npm packages may carry Go code that is not ours.
-ignore ./node_modules
+ignore (
+	./nextjs/node_modules
+	./node_modules
+)
 
 replace github.com/gatebook/gatebook/adapter/sqlite => ../adapter/sqlite
 

@@ -19,7 +19,7 @@ import (
 // its path there.
 func files(t *testing.T, visit func(name string, content []byte)) {
 	t.Helper()
-	skipped := []string{".git", "node_modules", "bin", "coverage"}
+	skipped := []string{".git", "node_modules", ".next", "bin", "coverage"}
 	root := repository()
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -30,6 +30,7 @@ const (
 	ChromiumEnv    = "GATEBOOK_TEST_CHROMIUM"
 	NodeEnv        = "GATEBOOK_TEST_NODE"
 	NodeModulesEnv = "GATEBOOK_TEST_NODE_MODULES"
+	NextjsEnv      = "GATEBOOK_TEST_NEXTJS"
 	StraceEnv      = "GATEBOOK_TEST_STRACE"
 	// SoakEnv is set by `make soak`; see Soak.
 	SoakEnv = "GATEBOOK_SOAK"
@@ -79,13 +80,25 @@ func Node(t testing.TB) string {
 // module find the packages by themselves, for the folder lies above them.
 func NodeModules(t testing.TB) string {
 	t.Helper()
-	return part(t, NodeModulesEnv, func() (path, missing string) {
-		dir := filepath.Join(Dir(), "node_modules")
+	return part(t, NodeModulesEnv, packages("node_modules"))
+}
+
+// Nextjs returns the folder of the npm packages that
+// test/nextjs/package-lock.json lists, Next.js among them, or skips or fails t.
+func Nextjs(t testing.TB) string {
+	t.Helper()
+	return part(t, NextjsEnv, packages("nextjs/node_modules"))
+}
+
+// packages looks for npm packages in a folder of the test module.
+func packages(folder string) func() (path, missing string) {
+	return func() (path, missing string) {
+		dir := filepath.Join(Dir(), filepath.FromSlash(folder))
 		if _, err := os.Stat(filepath.Join(dir, ".package-lock.json")); err != nil {
-			return "", "npm packages for the interop tests: test/node_modules is not there"
+			return "", "npm packages: test/" + folder + " is not there"
 		}
 		return dir, ""
-	})
+	}
 }
 
 // Strace returns the path of strace, or skips or fails t.

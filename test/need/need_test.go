@@ -47,6 +47,7 @@ var parts = []struct {
 	{"Chromium", need.ChromiumEnv, need.Chromium},
 	{"Node", need.NodeEnv, need.Node},
 	{"NodeModules", need.NodeModulesEnv, need.NodeModules},
+	{"Nextjs", need.NextjsEnv, need.Nextjs},
 }
 
 func TestThere(t *testing.T) {
