@@ -60,6 +60,10 @@ func (x *exchange) startRedirect(p RedirectProvider) {
 			x.sealCheck(nonceCookie, string(to.Nonce), id, p.FormPost())
 		}
 	}
+	if p.FormPost() {
+		// Where to go must come with the provider's form too.
+		x.add(callbackCookie, cookie.Cookie{Name: x.cookieName(callbackCookie), Value: x.callback, SameSite: "None"})
+	}
 	x.redirect(to.URL)
 }
 

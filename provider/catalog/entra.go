@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/gatebook/gatebook"
@@ -40,21 +42,18 @@ const entraPersonal = "9188040d-6c67-4c5b-b112-36a304b66dad"
 // entraTenants returns what iss may be for the issuer we ask, which has one of
 // the names for many tenants, a tenant's domain or its id in its path.
 func entraTenants(issuer string) (*oauth.Tenants, error) {
-	path, ok := strings.CutSuffix(issuer, "/v2.0")
-	authority, tenant, ok2 := cutLast(path, "/")
-	if !ok || !ok2 || tenant == "" {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return nil, errors.New("field Issuer is no URL")
+	}
+	tenant, version, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	if tenant == "" || version != "v2.0" {
 		return nil, fmt.Errorf("field Issuer %q is not of the form https://login.microsoftonline.com/<tenant>/v2.0", issuer)
 	}
 	rule := entraRules[tenant]
-	return &oauth.Tenants{Issuer: authority + "/{tenant}/v2.0", Claim: "tid", Only: rule.only, Except: rule.except}, nil
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
+	return &oauth.Tenants{
+		Issuer: u.Scheme + "://" + u.Host + "/{tenant}/v2.0", Claim: "tid", Only: rule.only, Except: rule.except,
+	}, nil
 }
 
 // entraRules are the tenants behind the names for many.

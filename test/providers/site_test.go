@@ -77,6 +77,7 @@ type browser struct {
 }
 
 func (s *site) newBrowser(t *testing.T) *browser {
+	t.Helper()
 	return &browser{t: t, handler: s.auth, jar: map[string]*http.Cookie{}}
 }
 
