@@ -94,6 +94,9 @@ func (x *exchange) signInProvider(p Provider) SignInProvider {
 	switch p := p.(type) {
 	case EmailProvider:
 		out.Fields = []Field{{Name: "email", Label: "Email", Type: "email", Placeholder: "email@example.com"}}
+	case WebAuthnProvider:
+		out.Action = x.callbackURL(info.ID)
+		out.Fields = []Field{{Name: "email", Label: "Email", Type: "email", Placeholder: "email@example.com"}}
 	case CredentialsProvider:
 		out.Action = x.callbackURL(info.ID)
 		for _, f := range p.Fields() {

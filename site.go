@@ -13,6 +13,11 @@ import (
 
 // page sends one of the built-in pages.
 func (x *exchange) page(status int, render func(io.Writer) error) {
+	x.pageUnder(x.a.pages.ContentSecurityPolicy(), status, render)
+}
+
+// pageUnder sends a page with another policy than most have.
+func (x *exchange) pageUnder(policy string, status int, render func(io.Writer) error) {
 	var buf bytes.Buffer
 	if err := render(&buf); err != nil {
 		x.a.log.Error("render page", "route", x.route, "error", err.Error())
@@ -21,7 +26,7 @@ func (x *exchange) page(status int, render func(io.Writer) error) {
 	}
 	h := x.w.Header()
 	h["Content-Type"] = []string{"text/html; charset=utf-8"}
-	h["Content-Security-Policy"] = []string{x.a.pages.ContentSecurityPolicy()}
+	h["Content-Security-Policy"] = []string{policy}
 	h["Referrer-Policy"] = []string{"same-origin"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	h["X-Frame-Options"] = []string{"DENY"}
@@ -65,9 +70,14 @@ func (x *exchange) signInPage() {
 				pp.Fields = append(pp.Fields, pages.Field{Name: f.Name, Label: f.Label, Type: f.Type, Placeholder: f.Placeholder, Required: true})
 			}
 		}
+		if _, ok := p.(WebAuthnProvider); ok {
+			pp.OptionsURL = x.origin + x.a.base + "/webauthn-options/" + info.ID
+			// Not required: a passkey knows whose it is.
+			pp.Fields = []pages.Field{{Name: "email", Label: "Email", Type: "email", Autocomplete: "username webauthn", Value: query["email"]}}
+		}
 		s.Providers[i] = pp
 	}
-	x.page(http.StatusOK, func(w io.Writer) error { return x.a.pages.SignIn(w, s) })
+	x.pageUnder(x.a.pages.SignInPolicy(s), http.StatusOK, func(w io.Writer) error { return x.a.pages.SignIn(w, s) })
 }
 
 func (x *exchange) signOutPage() {

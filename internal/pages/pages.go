@@ -3,8 +3,8 @@
 //
 // Forms, field names, ids and classes are those of Auth.js v5, so that a
 // client or an end-to-end test written for its pages finds the same things
-// here; the look is our own. The pages run no script and load nothing but,
-// when a theme names one, its logo. They are meant to be served with the
+// here; the look is our own. The pages run no script, but for passkeys one of
+// ours, and load nothing but, when a theme names one, its logo. They are meant to be served with the
 // header that [Pages.ContentSecurityPolicy] returns.
 //
 // The package knows nothing of requests, providers or configuration: what a

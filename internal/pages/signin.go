@@ -35,6 +35,9 @@ type Provider struct {
 	SignInURL string
 	// CallbackURL is where credentials and webauthn forms are posted to.
 	CallbackURL string
+	// OptionsURL is where the options of passkeys are fetched from, by the
+	// page's script. If empty, the page has none.
+	OptionsURL string
 	// Brand and Text colour the mark beside the name, #rgb or #rrggbb. A
 	// value that is neither counts as empty: a plain mark, and black or white
 	// on Brand.
@@ -72,6 +75,7 @@ type signInPage struct {
 	// Message is the text for SignIn.Error.
 	Message string
 	Blocks  []block
+	Script  template.JS
 }
 
 // block is a provider as the template needs it.
@@ -81,10 +85,12 @@ type block struct {
 	Email    bool
 	WebAuthn bool   // if none of the three, of type credentials
 	Action   string // where the form is posted to
-	Rule     bool   // a separator comes before it
-	Focus    bool   // the first e-mail input gets the focus
-	Inputs   []input
-	Mark     template.HTML
+	// OptionsURL is that of a WebAuthn form with the script.
+	OptionsURL string
+	Rule       bool // a separator comes before it
+	Focus      bool // the first e-mail input gets the focus
+	Inputs     []input
+	Mark       template.HTML
 }
 
 // input is a field as the template needs it.
@@ -102,6 +108,9 @@ func (p *Pages) SignIn(w io.Writer, s SignIn) error {
 		Email:       s.Email,
 		Message:     Message(s.Error),
 		Blocks:      make([]block, 0, len(s.Providers)),
+	}
+	if s.scripted() {
+		page.Script = template.JS(passkeyScript) //nolint:gosec // our own
 	}
 	focused := false
 	for _, provider := range s.Providers {
@@ -133,7 +142,9 @@ func newBlock(p Provider) (block, bool) {
 		if len(p.Fields) == 0 {
 			return block{}, false
 		}
-		b.WebAuthn = p.Type == "webauthn"
+		if b.WebAuthn = p.Type == "webauthn"; b.WebAuthn {
+			b.OptionsURL = p.OptionsURL
+		}
 		b.Action = p.CallbackURL
 		b.Inputs = make([]input, len(p.Fields))
 		for i, f := range p.Fields {

@@ -55,6 +55,32 @@ func TestContentSecurityPolicy(t *testing.T) {
 	}
 }
 
+// The script is allowed by its hash, and only where it is.
+func TestSignInPolicy(t *testing.T) {
+	p := newPages(t, pages.Theme{})
+	if got := p.SignInPolicy(full()); got != p.ContentSecurityPolicy() {
+		t.Errorf("without the options' address the policy is %s", got)
+	}
+	s := full()
+	for i := range s.Providers {
+		s.Providers[i].OptionsURL = "https://app.example.com/auth/webauthn-options/" + s.Providers[i].ID
+	}
+	page := render(t, func(w io.Writer) error { return p.SignIn(w, s) })
+	_, rest, _ := strings.Cut(page, "<script>")
+	script, _, ok := strings.Cut(rest, "</script>")
+	sum := sha256.Sum256([]byte(script))
+	want := p.ContentSecurityPolicy() + "; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; connect-src 'self'"
+	if got := p.SignInPolicy(s); !ok || got != want {
+		t.Errorf("SignInPolicy() =\n%s, want\n%s", got, want)
+	}
+	if n := strings.Count(page, "<script"); n != 1 {
+		t.Errorf("%d scripts, want 1", n)
+	}
+	if n := strings.Count(page, "data-options="); n != 1 {
+		t.Errorf("%d forms with options, want that of the passkey", n)
+	}
+}
+
 func TestLogo(t *testing.T) {
 	for _, logo := range []string{"/logo.svg?a=1", "https://img.example.com/l.png", "data:image/png;base64,iVBORw0KGgo="} {
 		p := newPages(t, pages.Theme{Logo: logo})
