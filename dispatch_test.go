@@ -840,7 +840,10 @@ func TestCall(t *testing.T) {
 					e.User.Name = "changed"
 					return boom
 				},
-				Any: func(_ context.Context, e gatebook.Event) error { heard = append(heard, "any "+e.Meta().ID); panic("boom") },
+				Any: func(_ context.Context, e gatebook.Event) error {
+					heard = append(heard, "any "+e.Meta().ID)
+					panic("boom")
+				},
 			},
 			gatebook.Events{
 				CreateUser: gatebook.Detached(func(_ context.Context, e *gatebook.CreateUserEvent) error {

@@ -23,6 +23,7 @@ type commands struct {
 	Migrate migrateCommand `cmd:"" help:"Make the tables of the database, or bring them up to date."`
 	Serve   serveCommand   `cmd:"" help:"Serve the sign-in routes."`
 	Events  eventsCommand  `cmd:"" help:"Show what is in the book."`
+	Session sessionCommand `cmd:"" help:"Sessions for tests."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 	Site    siteCommand    `cmd:"" name:"demo-site" hidden:"" help:"The demo's site; started by demo."`
 }

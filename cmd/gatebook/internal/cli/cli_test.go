@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,7 +44,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"book": makeBook, "waiting": makeWaiting, "expand": expand, "get": get, "mode": mode,
+			"book": makeBook, "waiting": makeWaiting, "expand": expand, "get": get, "mode": mode, "whoami": whoami,
 		},
 	})
 }
@@ -183,6 +184,40 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("GET %s: %v", args[1], err)
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+}
+
+// whoami asks a server who the bearer of a header or of cookies, as a file holds
+// them, is, and wants an address in the answer.
+//
+//	whoami ADDRESS FILE EMAIL
+func whoami(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: whoami ADDRESS FILE EMAIL")
+	}
+	r, err := http.NewRequest(http.MethodGet, "http://"+args[0]+"/auth/session", nil)
+	ts.Check(err)
+	text := strings.TrimSpace(ts.ReadFile(args[1]))
+	var state struct {
+		Cookies []struct{ Name, Value, Domain string }
+	}
+	switch name, value, ok := strings.Cut(text, ": "); {
+	case json.Unmarshal([]byte(text), &state) == nil:
+		for _, c := range state.Cookies {
+			r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+		}
+	case ok:
+		r.Header.Set(name, value)
+	default:
+		r.Header.Set("Cookie", text)
+	}
+	res, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	if !strings.Contains(string(body), `"email":"`+args[2]+`"`) {
+		ts.Fatalf("the session of %s is %s", args[1], body)
 	}
 }
 
