@@ -10,6 +10,8 @@
 #	GATEBOOK_TEST_NODE_MODULES  test/node_modules, as test/package-lock.json says
 #	GATEBOOK_TEST_NEXTJS        test/nextjs/node_modules, as its package-lock.json says
 #	GATEBOOK_TEST_STRACE        strace, which shows that commits are synced in time
+#	GATEBOOK_TEST_NGINX         nginx, in front of the handler
+#	GATEBOOK_TEST_CADDY         Caddy, in front of the handler
 #
 # A path given from outside is kept. unprovided() prints what is missing.
 # shellcheck shell=bash
@@ -76,6 +78,35 @@ provide_strace() {
 		fi
 	fi
 	GATEBOOK_TEST_STRACE=$(command -v strace) || GATEBOOK_TEST_STRACE="missing: strace: $why"
+}
+
+# Debian starts a server when it installs one. The tests start their own, on
+# ports of their own, so it is kept from that.
+apt_install_idle() {
+	local policy=/usr/sbin/policy-rc.d made='' status=0
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=yes
+	fi
+	apt_install "$@" || status=1
+	[ -z "$made" ] || rm -f "$policy"
+	return "$status"
+}
+
+# provide_proxy NAME COMMAND PACKAGE sets the variable NAME to the path of COMMAND.
+provide_proxy() {
+	local why="not installed" path=$PATH:/usr/sbin:/usr/local/sbin found
+	if [ -n "${!1:-}" ]; then
+		return
+	fi
+	if ! PATH=$path command -v "$2" >/dev/null; then
+		if may_apt; then
+			apt_install_idle "$3" || why="apt-get install $3 failed"
+		else
+			why="not installed, and this is not root on a system with apt-get"
+		fi
+	fi
+	found=$(PATH=$path command -v "$2") || found="missing: $2: $why"
+	printf -v "$1" %s "$found"
 }
 
 node_fits() {
@@ -152,7 +183,10 @@ provide() {
 	provide_packages GATEBOOK_TEST_NODE_MODULES test "the interop tests"
 	provide_packages GATEBOOK_TEST_NEXTJS test/nextjs "the tests beside Next.js"
 	provide_strace
+	provide_proxy GATEBOOK_TEST_NGINX nginx nginx-light
+	provide_proxy GATEBOOK_TEST_CADDY caddy caddy
 	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_NEXTJS GATEBOOK_TEST_STRACE
+	export GATEBOOK_TEST_NGINX GATEBOOK_TEST_CADDY
 }
 
 # unprovided prints a line for each part that is missing and fails if there is
@@ -160,7 +194,7 @@ provide() {
 unprovided() {
 	local part missing=
 	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES" "$GATEBOOK_TEST_NEXTJS" \
-		"$GATEBOOK_TEST_STRACE"; do
+		"$GATEBOOK_TEST_STRACE" "$GATEBOOK_TEST_NGINX" "$GATEBOOK_TEST_CADDY"; do
 		case $part in
 		missing:*)
 			say "skipped what needs ${part#missing: }"

@@ -32,6 +32,8 @@ const (
 	NodeModulesEnv = "GATEBOOK_TEST_NODE_MODULES"
 	NextjsEnv      = "GATEBOOK_TEST_NEXTJS"
 	StraceEnv      = "GATEBOOK_TEST_STRACE"
+	NginxEnv       = "GATEBOOK_TEST_NGINX"
+	CaddyEnv       = "GATEBOOK_TEST_CADDY"
 	// SoakEnv is set by `make soak`; see Soak.
 	SoakEnv = "GATEBOOK_SOAK"
 )
@@ -111,6 +113,28 @@ func Strace(t testing.TB) string {
 		}
 		return path, ""
 	})
+}
+
+// Nginx returns the path of nginx, or skips or fails t.
+func Nginx(t testing.TB) string {
+	t.Helper()
+	return part(t, NginxEnv, func() (path, missing string) { return server("nginx") })
+}
+
+// Caddy returns the path of Caddy, or skips or fails t.
+func Caddy(t testing.TB) string {
+	t.Helper()
+	return part(t, CaddyEnv, func() (path, missing string) { return server("caddy") })
+}
+
+// server finds a program that systems keep away from people's PATH.
+func server(name string) (path, missing string) {
+	for _, at := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {
+		if path, err := exec.LookPath(at); err == nil {
+			return path, ""
+		}
+	}
+	return "", name + ": neither on the PATH nor in sbin"
 }
 
 // Soak reports whether `make soak` runs: then tests with a number of rounds, of

@@ -48,6 +48,8 @@ var parts = []struct {
 	{"Node", need.NodeEnv, need.Node},
 	{"NodeModules", need.NodeModulesEnv, need.NodeModules},
 	{"Nextjs", need.NextjsEnv, need.Nextjs},
+	{"Nginx", need.NginxEnv, need.Nginx},
+	{"Caddy", need.CaddyEnv, need.Caddy},
 }
 
 func TestThere(t *testing.T) {
