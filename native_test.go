@@ -416,3 +416,40 @@ func TestNativeConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestBearerSignOut ends the session of a program, and no other.
+func TestBearerSignOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := native(t, gatebook.StrategyDatabase)
+		v := d.visitor()
+		v.signIn()
+		_, body := d.redeem(v.allow(ask()).Query().Get("code"))
+		token := body["access_token"].(string)
+		app := d.visitor()
+		app.header.Set("Authorization", "Bearer "+token)
+		d.store.fault(func(string, *gatebook.Act) error { return errors.New("the store is down") }, nil)
+		if w := app.send(d.auth, app.request("POST", "/auth/signout", nil)); w.Code != 503 {
+			t.Errorf("POST signout with the store down = %d", w.Code)
+		}
+		d.store.fault(nil, nil)
+		if w := app.send(d.auth, app.request("POST", "/auth/signout", nil)); w.Code != 204 {
+			t.Errorf("POST signout with a Bearer header = %d %q", w.Code, w.Body)
+		}
+		if got := d.bearer(token); got != "null" {
+			t.Errorf("the program's session is still %s", got)
+		}
+		if got := v.get("/auth/session").Body.String(); got == "null" {
+			t.Errorf("the browser's session ended too")
+		}
+		if out := of(d.entries(), record.TypeSignOut); len(out) != 1 {
+			t.Errorf("%d entries say signOut, want 1", len(out))
+		}
+
+		// With a cookie the header proves nothing.
+		v.header.Set("Authorization", "Bearer "+token)
+		w := v.send(d.auth, v.request("POST", "/auth/signout", nil))
+		if to := w.Header().Get("Location"); !strings.Contains(to, "error=MissingCSRF") || !v.signedIn() {
+			t.Errorf("POST signout with cookie and header leads to %q, signed in: %v", to, v.signedIn())
+		}
+	})
+}

@@ -4,19 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/gatebook/gatebook/record"
 )
 
-// signOut answers POST signout. Whatever fails, the cookies go.
+// signOut answers POST signout. Whatever fails, the cookies go. A program that
+// holds its token itself has no cookies, and no other site can make a browser
+// send its header: it needs no CSRF token, and has nowhere to be sent.
 func (x *exchange) signOut() {
+	if token, fromCookie := x.a.presented(x.visit); token != "" && !fromCookie {
+		if err := x.endSession(context.WithoutCancel(x.r.Context()), token, x.a.tokenSalts); err != nil {
+			x.a.log.Error("sign out", "error", err.Error())
+			writeJSON(x.w, http.StatusServiceUnavailable, `{"error":"the session could not be ended; try again"}`)
+			return
+		}
+		x.w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if !x.csrfOK {
 		x.failCSRF()
 		return
 	}
 	ctx := context.WithoutCancel(x.r.Context())
 	if token, _ := x.sessionChunks(); token != "" {
-		if err := x.endSession(ctx, token); err != nil {
+		if err := x.endSession(ctx, token, []string{x.cookieName(sessionCookie)}); err != nil {
 			x.a.log.Error("sign out", "error", err.Error())
 		}
 	}
@@ -25,11 +37,11 @@ func (x *exchange) signOut() {
 }
 
 // endSession ends the session that token opens and tells of it.
-func (x *exchange) endSession(ctx context.Context, token string) error {
+func (x *exchange) endSession(ctx context.Context, token string, salts []string) error {
 	a := x.a
 	rec := a.newRecorder(x.visit)
 	if a.cfg.Session.Strategy == StrategyJWT {
-		c, err := a.openToken(ctx, token, x.now, x.cookieName(sessionCookie))
+		c, err := a.openToken(ctx, token, x.now, salts...)
 		if err != nil {
 			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
 			return nil //nolint:nilerr // nothing is there to end, and that is told of
