@@ -47,7 +47,7 @@ func (x *exchange) startRedirect(p RedirectProvider) {
 	b := &Begin{RedirectURI: x.redirectURI(id), State: x.newState(id), Params: x.params}
 	to, err := guard(func() (*Redirection, error) { return p.Begin(x.r.Context(), b) })
 	if err != nil {
-		x.refuse(refused{auth: p.Info(), reason: reasonOf(err), step: "begin at the provider", err: err})
+		x.refuse(refusedBy(p.Info(), "begin at the provider", err))
 		return
 	}
 	for _, check := range p.Checks() {
@@ -211,7 +211,14 @@ func (x *exchange) proofFailed(in *proved, err error) {
 			return
 		}
 	}
-	r := refused{auth: in.info, reason: reasonOf(err), step: "complete at the provider", err: err, writes: in.use}
+	r := refusedBy(in.info, "complete at the provider", err)
+	r.writes = in.use
+	x.refuse(r)
+}
+
+// refusedBy is a sign-in that a provider's error ended.
+func refusedBy(info ProviderInfo, step string, err error) refused {
+	r := refused{auth: info, reason: reasonOf(err), step: step, err: err}
 	var pe *ProviderError
 	if errors.As(err, &pe) {
 		if pe.Denied {
@@ -221,7 +228,7 @@ func (x *exchange) proofFailed(in *proved, err error) {
 			r.cause, r.check, r.why = record.TypeCheckFailed, pe.Check, "mismatch"
 		}
 	}
-	x.refuse(r)
+	return r
 }
 
 // replay refuses a callback whose state or link was used before.

@@ -355,3 +355,15 @@ func twitter() Known {
 		Want: Want{AccountID: "2244994945", Name: "Ada Lovelace", Image: "https://img.example/ada.png"},
 	}
 }
+
+// OpenID returns a provider that keeps to OpenID Connect Core and Discovery, and
+// takes every way to authenticate a client.
+func OpenID() Known {
+	const host = "https://op.example.com"
+	return Known{
+		OpenID: true, Issuer: host, Discovery: host + "/.well-known/openid-configuration",
+		Authorize: host + "/authorize", Token: host + "/token", Userinfo: host + "/userinfo", Keys: host + "/keys",
+		Scopes: openIDScopes, Denied: "access_denied", ClientAuth: []string{"basic", "post", "assertion", "none"},
+		Profile: claims("ada-1", nil), Want: wantClaims("ada-1", true),
+	}
+}
