@@ -411,6 +411,8 @@ func testChallenges(t *testing.T, strategy func(*gatebook.Config)) {
 	s.told()
 	b.cookies[name] = kept
 	s.refused(b.answer("authenticate", d.get(o)), configuration, "webauthnChallenge")
+	b.cookies[name] = kept // and whatever else is answered to it is a replay
+	s.refused(b.answer("authenticate", d.get(o, func(a *answer) { a.flags &^= flagUV })), configuration, "webauthnChallenge")
 
 	b = s.browser()
 	data = d.get(b.options("action=authenticate"))

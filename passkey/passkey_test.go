@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -198,6 +199,24 @@ func TestOptionsTable(t *testing.T) {
 	}
 	if w := in.get("/auth/callback/passkey"); w.Header().Get("Location") != origin+"/auth/error?error=Configuration" {
 		t.Errorf("GET of the callback leads to %q", w.Header().Get("Location"))
+	}
+}
+
+// A session that has run out registers nothing.
+func TestOptionsAfterTheSession(t *testing.T) {
+	for name, strategy := range strategies {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, signUp, strategy)
+			b := s.browser()
+			b.register(newDevice(t, origin), "email=ada@example.com")
+			if w := b.get("/auth/webauthn-options/passkey?action=register"); w.Code != http.StatusOK {
+				t.Fatalf("signed in, options are %d %s", w.Code, w.Body)
+			}
+			s.now = s.now.Add(31 * 24 * time.Hour)
+			if w := b.get("/auth/webauthn-options/passkey?action=register"); w.Code != http.StatusBadRequest {
+				t.Errorf("after the session, options are %d %s", w.Code, w.Body)
+			}
+		})
 	}
 }
 
