@@ -211,6 +211,16 @@ type UnlinkAccount struct {
 	AccountKey
 }
 
+// KeepAccount changes nothing: it conflicts when, after the writes before it, the
+// user has no account at one of Providers. An account of a passkey counts only
+// while the passkey is there. Acts with a KeepAccount for one user come one after
+// the other, so that of two that remove the user's last two accounts one
+// conflicts.
+type KeepAccount struct {
+	UserID    string
+	Providers []string
+}
+
 // CreateSession inserts a session: Token, UserID, Expires and what Gatebook
 // keeps of it. It conflicts when the token is taken or the user does not exist.
 type CreateSession struct{ Session StoredSession }
@@ -270,6 +280,7 @@ func (DeleteUser) write()              {}
 func (AddSubject) write()              {}
 func (LinkAccount) write()             {}
 func (UnlinkAccount) write()           {}
+func (KeepAccount) write()             {}
 func (CreateSession) write()           {}
 func (DeleteSession) write()           {}
 func (NoteSession) write()             {}

@@ -139,6 +139,10 @@ type SessionConfig struct {
 	// check exp, nbf and iat.
 	EncodeToken func(context.Context, Claims) (string, error)
 	DecodeToken func(ctx context.Context, token string) (Claims, error)
+	// Revocable keeps a list of token sessions in the adapter, so that signing out
+	// is final and sessions can be listed and ended. Each read of a session then
+	// asks the store, by primary key. Sessions in the database need no such list.
+	Revocable bool
 }
 
 // Callbacks let the application take part in a decision. They run outside any

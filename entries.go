@@ -175,11 +175,7 @@ func (d *draft) identity(ev Event) {
 			d.block(record.ClassIdentity, key, p)
 		}
 	case *SessionRevokedEvent:
-		p := record.SessionEnd{Session: m.Session, Strategy: StrategyDatabase, Scope: e.Scope, Count: e.Count, Why: "app"}
-		if m.Source == record.SourceGatebook {
-			p.Why = "otherUser"
-		}
-		d.sessionEnd(e.User, p)
+		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Strategy: e.strategy, Scope: e.Scope, Count: e.Count, Why: e.why})
 	case *SessionExpiredEvent:
 		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Strategy: e.strategy, Scope: "one", Count: 1})
 	case *SessionInvalidEvent:

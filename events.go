@@ -201,15 +201,27 @@ type UnlinkAccountEvent struct {
 	Account *Account
 }
 
-// SessionRevokedEvent is sent when sessions were ended by the application, or
-// because somebody else signed in with the same browser.
+// SessionRevokedEvent is sent when sessions were ended by the application, by
+// their user from another, or because somebody else signed in with the same
+// browser.
 type SessionRevokedEvent struct {
 	Envelope
 	User *User
-	// Scope is one or all, and Count how many sessions ended.
+	// Scope is one, others (all but the one that asked) or all, and Count how
+	// many sessions ended. Envelope.Session is set when it is one.
 	Scope string
 	Count int
+
+	strategy string
+	why      string
 }
+
+// What ended a session that was revoked.
+const (
+	whyApp       = "app"
+	whyUser      = "user"
+	whyOtherUser = "otherUser"
+)
 
 // SessionExpiredEvent is sent when a session was found to have run out and its
 // row was removed.

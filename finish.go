@@ -265,8 +265,9 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 			writes = append(writes, AddSubject{UserID: old.User.ID, Subject: oldKey})
 		}
 		writes = append(writes, DeleteSession{Handle: t.session.Handle})
-		ev := &SessionRevokedEvent{Envelope: rec.envelope(record.TypeSessionRevoked), User: old.User.clone(), Scope: "one", Count: 1}
-		ev.Subject, ev.Session = old.User.ID, t.session.ID
+		ev := &SessionRevokedEvent{Envelope: rec.envelope(record.TypeSessionRevoked), User: old.User.clone(), Scope: scopeOne, Count: 1,
+			strategy: StrategyDatabase, why: whyOtherUser}
+		ev.Subject, ev.Session = old.User.ID, x.a.sid(t.session)
 		events = append(events, told{ev, keys{subject: oldKey, actor: k.actor}})
 	}
 	token, err := x.a.newToken()
@@ -274,23 +275,19 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 		return err
 	}
 	row := StoredSession{Token: token, UserID: d.user.User.ID, ID: in.sid,
-		Expires: cut(x.now.Add(x.a.cfg.Session.MaxAge)), Begun: x.now, Provider: in.info.ID}
+		Expires: cut(x.now.Add(x.a.cfg.Session.MaxAge)), Begun: x.now, Provider: in.info.ID, UserAgent: userAgent(x.r)}
 	if d.keep && t.session != nil {
 		row = *t.session
 		row.Token, _ = secretOf(x.sessionChunks())
 		if row.ID == "" { // another program began it
-			row.ID, row.Begun = x.a.foreignID(string(row.Token)), x.now
+			row.ID, row.Begun = x.a.sid(&row), x.now
 		}
 		// Written anew, so that a session that was ended since it was read
 		// is a conflict: it must not link an account, nor go on.
 		writes = append(writes, DeleteSession{Handle: row.Handle})
 	}
 	writes = append(writes, CreateSession{Session: row})
-	sid := row.ID
-	if sid == "" {
-		sid = x.a.foreignID(string(row.Token))
-	}
-	events = append(events, told{x.signInEvent(rec, in, d, sid), k})
+	events = append(events, told{x.signInEvent(rec, in, d, row.ID), k})
 	if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
 		return err
 	}

@@ -190,3 +190,15 @@ func (a *Auth) request(v *visit) RequestInfo {
 	}
 	return v.info
 }
+
+// maxUserAgent is how many bytes of a browser's name are kept with a session.
+const maxUserAgent = 256
+
+// userAgent returns what the browser calls itself, cut to what is kept.
+func userAgent(r *http.Request) string {
+	s := strings.ToValidUTF8(r.UserAgent(), "\uFFFD")
+	if len(s) <= maxUserAgent {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxUserAgent], "")
+}

@@ -144,12 +144,17 @@ func (a *Auth) fromToken(c Claims) *Session {
 }
 
 func (a *Auth) fromRow(f *FoundSession) *Session {
-	s := &Session{ID: f.Session.ID, User: f.User, Expires: f.Session.Expires, Strategy: StrategyDatabase,
+	return &Session{ID: a.sid(&f.Session), User: f.User, Expires: f.Session.Expires, Strategy: StrategyDatabase,
 		Stored: &f.Session, subject: f.Subject}
-	if s.ID == "" {
-		s.ID = a.foreignID(string(f.Session.Token))
+}
+
+// sid returns the sid of a row. One that another program began gets it from its
+// handle, which a list of sessions has too.
+func (a *Auth) sid(s *StoredSession) string {
+	if s.ID != "" {
+		return s.ID
 	}
-	return s
+	return a.foreignID(s.Handle)
 }
 
 // foreignID returns the sid of a session that another program began: a keyed

@@ -12,10 +12,6 @@ import (
 	"github.com/gatebook/gatebook/record"
 )
 
-// ErrNotRevocable says that sessions cannot be ended from here: they are tokens
-// that visitors hold.
-var ErrNotRevocable = errors.New("gatebook: token sessions cannot be revoked")
-
 var errNoAdapter = errors.New("gatebook: without Config.Adapter there are no users to write")
 
 // CreateUser creates a user and records createUser. An empty ID is replaced by
@@ -49,19 +45,6 @@ func (a *Auth) LinkAccount(ctx context.Context, acc Account) error {
 	return a.own(nil).LinkAccount(ctx, acc)
 }
 
-// UnlinkAccount removes an account from a user and records unlinkAccount. The
-// error matches ErrNotFound when the user has no such account.
-func (a *Auth) UnlinkAccount(ctx context.Context, userID string, key AccountKey) error {
-	return a.own(nil).UnlinkAccount(ctx, userID, key)
-}
-
-// RevokeSessions ends all sessions of a user, records session.revoked (once for
-// each 1,000), and returns how many there were; after an error, how many had
-// ended by then. With token sessions the error is [ErrNotRevocable].
-func (a *Auth) RevokeSessions(ctx context.Context, userID string) (int, error) {
-	return a.own(nil).RevokeSessions(ctx, userID)
-}
-
 // InTransaction returns the same writes as part of the application's own
 // transaction on the adapter's database. They are durable, recorded and told of
 // when the application commits: call [Transaction.Committed] then.
@@ -70,14 +53,17 @@ func (a *Auth) RevokeSessions(ctx context.Context, userID string) (int, error) {
 // before: what it checks at first use needs a connection of its own.
 func (a *Auth) InTransaction(tx *sql.Tx) *Transaction { return a.own(tx) }
 
-func (a *Auth) own(tx *sql.Tx) *Transaction { return &Transaction{a: a, tx: tx} }
+func (a *Auth) own(tx *sql.Tx) *Transaction {
+	return &Transaction{a: a, tx: tx, source: record.SourceApp}
+}
 
 // Transaction carries out writes inside the application's transaction. It is
 // not safe for concurrent use.
 type Transaction struct {
-	a    *Auth
-	tx   *sql.Tx
-	told []told
+	a      *Auth
+	tx     *sql.Tx
+	source string // of the events
+	told   []told
 }
 
 // Committed tells the handlers of what the transaction did. Call it after the
@@ -101,7 +87,7 @@ func (t *Transaction) recorder(ctx context.Context) (*recorder, record.Key, erro
 		// and the act that waits for us holds it.
 		return nil, record.Key{}, errInTx
 	}
-	r := &recorder{a: t.a, id: newID(), now: cut(t.a.now()), source: record.SourceApp, actor: Actor{Type: record.ActorApp}}
+	r := &recorder{a: t.a, id: newID(), now: cut(t.a.now()), source: t.source, actor: Actor{Type: record.ActorApp}}
 	res, ok := ctx.Value(sessionKey{}).(*resolved)
 	if !ok || res.auth != t.a {
 		return r, record.Key{}, nil
@@ -291,90 +277,4 @@ func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
 		return fmt.Errorf("link account: %w", err)
 	}
 	return nil
-}
-
-// UnlinkAccount is [Auth.UnlinkAccount] in this transaction.
-func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key AccountKey) error {
-	err := t.again(func() error {
-		r, actor, err := t.recorder(ctx)
-		if err != nil {
-			return err
-		}
-		found, writes, err := t.user(ctx, userID)
-		if err != nil {
-			return err
-		}
-		linked, err := t.a.adapter.Find(ctx, Query{Account: key, Tx: t.tx})
-		if err != nil {
-			return err
-		}
-		if linked.ByAccount == nil || linked.ByAccount.User.ID != userID {
-			return fmt.Errorf("%w: the user has no such account", ErrNotFound)
-		}
-		r.auth.Provider = key.Provider
-		ev := &UnlinkAccountEvent{Envelope: r.envelope(record.TypeUnlinkAccount), User: found.User.clone(),
-			Account: &Account{UserID: userID, Provider: key.Provider, ProviderAccountID: key.ProviderAccountID}}
-		ev.Subject = userID
-		return t.commit(ctx, append(writes, UnlinkAccount{UserID: userID, AccountKey: key}), told{ev, keys{found.Subject, actor}})
-	})
-	if err != nil {
-		return fmt.Errorf("unlink account: %w", err)
-	}
-	return nil
-}
-
-// maxSessions is how many sessions an adapter lists at once.
-const maxSessions = 1000
-
-// RevokeSessions is [Auth.RevokeSessions] in this transaction, where it ends at
-// most 1,000 sessions and fails when there may be more.
-func (t *Transaction) RevokeSessions(ctx context.Context, userID string) (int, error) {
-	if t.a.cfg.Session.Strategy == StrategyJWT {
-		return 0, ErrNotRevocable
-	}
-	total := 0
-	for {
-		n, err := t.revokeSome(ctx, userID)
-		total += n
-		switch {
-		case err != nil:
-			return total, fmt.Errorf("revoke sessions: %w", err)
-		case n < maxSessions:
-			return total, nil
-		case t.tx != nil:
-			// What is left cannot be told from what was deleted just now: the
-			// list is not read inside the transaction.
-			return total, errors.New("gatebook: more than 1,000 sessions cannot be revoked inside a transaction: use Auth.RevokeSessions")
-		}
-	}
-}
-
-// revokeSome ends as many sessions as the adapter lists, in an act of its own.
-func (t *Transaction) revokeSome(ctx context.Context, userID string) (n int, err error) {
-	err = t.again(func() error {
-		n = 0
-		r, actor, err := t.recorder(ctx)
-		if err != nil {
-			return err
-		}
-		found, writes, err := t.user(ctx, userID)
-		if err != nil {
-			return err
-		}
-		sessions, err := t.a.adapter.Sessions(ctx, userID)
-		if err != nil || len(sessions) == 0 {
-			return err
-		}
-		for _, s := range sessions {
-			writes = append(writes, DeleteSession{Handle: s.Handle})
-		}
-		ev := &SessionRevokedEvent{Envelope: r.envelope(record.TypeSessionRevoked), User: found.User.clone(), Scope: "all", Count: len(sessions)}
-		ev.Subject = userID
-		if err := t.commit(ctx, writes, told{ev, keys{found.Subject, actor}}); err != nil {
-			return err
-		}
-		n = len(sessions)
-		return nil
-	})
-	return n, err
 }

@@ -167,11 +167,13 @@ type SessionEnd struct {
 	User     Person `json:"user"`
 	Session  string `json:"session,omitempty" max:"1024"`
 	Strategy string `json:"strategy,omitempty"`
-	// Scope is "one" or "all", and Count how many sessions were revoked.
+	// Scope is "one", "others" (all but the one that asked) or "all", and Count
+	// how many sessions were revoked.
 	Scope string `json:"scope,omitempty"`
 	Count int    `json:"count,omitempty"`
-	// Why says what ended the session: "app" (the application asked), or
-	// "otherUser" (somebody else signed in with the same browser).
+	// Why says what ended the session: "app" (the application asked), "user" (the
+	// user did, on the account routes), or "otherUser" (somebody else signed in
+	// with the same browser).
 	Why       string   `json:"why,omitempty"`
 	Truncated []string `json:"truncated,omitempty"`
 }

@@ -63,6 +63,7 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter) {
 		{"Session", sessionRules},
 		{"Token", tokenRules},
 		{"Passkey", passkeyRules},
+		{"Keep", keepRules},
 		{"Once", onceRules},
 		{"Act", actRules},
 		{"Outbox", outboxRules},

@@ -314,6 +314,12 @@ var faults = map[string]struct {
 			return a.Sweep(ctx, before.Add(time.Hour))
 		}}
 	}},
+	"last account removed": {"KeepAccount conflicts after the write that removes the last account.", writing(func(w gatebook.Write) gatebook.Write {
+		if _, ok := w.(gatebook.KeepAccount); ok {
+			return nil
+		}
+		return w
+	})},
 	"two states": {"Find answers from one consistent state", func(a gatebook.Adapter) gatebook.Adapter {
 		return broken{Adapter: a, find: func(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
 			f, err := a.Find(ctx, q)

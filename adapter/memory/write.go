@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/gatebook/gatebook"
@@ -69,6 +70,10 @@ func (s *Store) write(undo *undoer, w gatebook.Write) error {
 			return gatebook.ErrConflict
 		}
 		put(undo, s.accounts, w.AccountKey, nil)
+	case gatebook.KeepAccount:
+		if !s.keeps(w) {
+			return gatebook.ErrConflict
+		}
 	case gatebook.CreateSession:
 		row := w.Session
 		if row.Token == "" {
@@ -243,6 +248,25 @@ func (s *Store) revoke(undo *undoer, sid string, until time.Time) {
 		put(undo, s.tokens, sid, nil)
 	}
 	put(undo, s.revoked, sid, &until)
+}
+
+// keeps reports whether the user has an account at one of the providers.
+func (s *Store) keeps(w gatebook.KeepAccount) bool {
+	for _, a := range s.accounts {
+		if a.UserID == w.UserID && slices.Contains(w.Providers, a.Provider) && (a.Type != gatebook.TypeWebAuthn || s.hasPasskey(&a)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) hasPasskey(a *gatebook.Account) bool {
+	for _, p := range s.passkeys {
+		if p.UserID == a.UserID && p.ProviderAccountID == a.ProviderAccountID {
+			return true
+		}
+	}
+	return false
 }
 
 // known copies the extra columns that have a value; nil stands for null.

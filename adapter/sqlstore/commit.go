@@ -205,6 +205,8 @@ func (r *run) write(ctx context.Context, w gatebook.Write) error {
 			null(a.Scope), null(string(a.IDToken)), null(a.SessionState))
 	case gatebook.UnlinkAccount:
 		return r.must(ctx, &q.unlinkAccount, w.Provider, w.ProviderAccountID, w.UserID)
+	case gatebook.KeepAccount:
+		return r.keepAccount(ctx, &w)
 	case gatebook.CreateSession:
 		return r.createSession(ctx, &w.Session)
 	case gatebook.DeleteSession:
@@ -304,6 +306,29 @@ func (r *run) extra(column string) error {
 		return fmt.Errorf("the user table has no further column %q", column)
 	}
 	return nil
+}
+
+// keepAccount locks the user's row first: where acts run side by side, neither
+// would see what the other is about to delete.
+func (r *run) keepAccount(ctx context.Context, w *gatebook.KeepAccount) error {
+	if err := r.must(ctx, &r.q.touchUser, w.UserID); err != nil {
+		return err
+	}
+	if len(w.Providers) == 0 {
+		return gatebook.ErrConflict
+	}
+	args := []any{w.UserID}
+	for _, p := range w.Providers {
+		args = append(args, p)
+	}
+	var left int
+	err := r.tx.QueryRowContext(ctx, `SELECT count(*) FROM "account" a WHERE a."userId" = ? AND a."provider" IN (?`+
+		strings.Repeat(", ?", len(w.Providers)-1)+`) AND (a."type" <> 'webauthn' OR EXISTS (SELECT 1 FROM "authenticator" p
+		WHERE p."userId" = a."userId" AND p."providerAccountId" = a."providerAccountId"))`, args...).Scan(&left)
+	if err == nil && left == 0 {
+		err = gatebook.ErrConflict
+	}
+	return err
 }
 
 func (r *run) createSession(ctx context.Context, row *gatebook.StoredSession) error {

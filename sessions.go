@@ -1,0 +1,182 @@
+package gatebook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/gatebook/gatebook/record"
+)
+
+// ErrNotRevocable says that sessions cannot be ended from here: they are tokens
+// that visitors hold, and [SessionConfig].Revocable is off.
+var ErrNotRevocable = errors.New("gatebook: token sessions cannot be revoked unless Config.Session.Revocable is set")
+
+// What a session.revoked covers.
+const (
+	scopeOne    = "one"
+	scopeOthers = "others"
+	scopeAll    = "all"
+)
+
+// maxSessions is how many sessions an adapter lists at once.
+const maxSessions = 1000
+
+// Sessions lists the sessions of a user that have not expired, newest first, of
+// the newest 1,000, without tokens. Each has its ID; Begun, Provider and
+// UserAgent are empty for a session that another program began. Of token sessions
+// it lists what is noted; the error is [ErrNotRevocable] when nothing is. An
+// unknown user has none.
+func (a *Auth) Sessions(ctx context.Context, userID string) ([]StoredSession, error) {
+	if err := a.canRevoke(); err != nil {
+		return nil, err
+	}
+	list, err := a.adapter.Sessions(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	now := a.now()
+	list = slices.DeleteFunc(list, func(s StoredSession) bool { return !a.current(&s) || !s.Expires.After(now) })
+	for i := range list {
+		list[i].ID = a.sid(&list[i])
+	}
+	return list, nil
+}
+
+// canRevoke reports why sessions can neither be listed nor ended.
+func (a *Auth) canRevoke() error {
+	switch {
+	case a.adapter == nil:
+		return errNoAdapter
+	case a.cfg.Session.Strategy == StrategyJWT && !a.cfg.Session.Revocable:
+		return ErrNotRevocable
+	}
+	return nil
+}
+
+// current reports whether a listed session is of the strategy in force: rows of
+// the other may be left from before.
+func (a *Auth) current(s *StoredSession) bool {
+	return (s.Handle != "") == (a.cfg.Session.Strategy == StrategyDatabase)
+}
+
+// RevokeSession ends the session of a user that has the id sid and records
+// session.revoked. The error matches ErrNotFound when the user has no such
+// session, and [ErrNotRevocable] when token sessions cannot be ended.
+func (a *Auth) RevokeSession(ctx context.Context, userID, sid string) error {
+	return a.own(nil).RevokeSession(ctx, userID, sid)
+}
+
+// RevokeOtherSessions ends all sessions of a user but the one that has the id sid,
+// and is [Auth.RevokeSessions] otherwise.
+func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, sid string) (int, error) {
+	return a.own(nil).RevokeOtherSessions(ctx, userID, sid)
+}
+
+// RevokeSessions ends all sessions of a user, records session.revoked (once for
+// each 1,000), and returns how many there were; after an error, how many had
+// ended by then. With token sessions the error is [ErrNotRevocable] unless
+// they can be ended.
+func (a *Auth) RevokeSessions(ctx context.Context, userID string) (int, error) {
+	return a.own(nil).RevokeSessions(ctx, userID)
+}
+
+// RevokeSession is [Auth.RevokeSession] in this transaction.
+func (t *Transaction) RevokeSession(ctx context.Context, userID, sid string) error {
+	if err := t.a.canRevoke(); err != nil {
+		return err
+	}
+	_, err := t.revokeSome(ctx, userID, scopeOne, sid)
+	if err != nil {
+		return fmt.Errorf("revoke session: %w", err)
+	}
+	return nil
+}
+
+// RevokeOtherSessions is [Auth.RevokeOtherSessions] in this transaction, with the
+// limits of [Transaction.RevokeSessions].
+func (t *Transaction) RevokeOtherSessions(ctx context.Context, userID, sid string) (int, error) {
+	return t.revokeAll(ctx, userID, scopeOthers, sid)
+}
+
+// RevokeSessions is [Auth.RevokeSessions] in this transaction, where it ends at
+// most 1,000 sessions and fails when there may be more.
+func (t *Transaction) RevokeSessions(ctx context.Context, userID string) (int, error) {
+	return t.revokeAll(ctx, userID, scopeAll, "")
+}
+
+func (t *Transaction) revokeAll(ctx context.Context, userID, scope, keep string) (int, error) {
+	if err := t.a.canRevoke(); err != nil {
+		return 0, err
+	}
+	total := 0
+	for {
+		n, err := t.revokeSome(ctx, userID, scope, keep)
+		total += n
+		switch {
+		case err != nil:
+			return total, fmt.Errorf("revoke sessions: %w", err)
+		case n < maxSessions-1: // one of those listed may be kept
+			return total, nil
+		case t.tx != nil:
+			// What is left cannot be told from what was deleted just now: the
+			// list is not read inside the transaction.
+			return total, errors.New("gatebook: more than 1,000 sessions cannot be revoked inside a transaction: use Auth")
+		}
+	}
+}
+
+// revokeSome ends those of the sessions that the adapter lists that scope and sid
+// say, in an act of its own.
+func (t *Transaction) revokeSome(ctx context.Context, userID, scope, sid string) (n int, err error) {
+	err = t.again(func() error {
+		n = 0
+		r, actor, err := t.recorder(ctx)
+		if err != nil {
+			return err
+		}
+		found, writes, err := t.user(ctx, userID)
+		if err != nil {
+			return err
+		}
+		ends, err := t.ends(ctx, userID, scope, sid)
+		if err != nil || len(ends) == 0 {
+			return err
+		}
+		ev := &SessionRevokedEvent{Envelope: r.envelope(record.TypeSessionRevoked), User: found.User.clone(),
+			Scope: scope, Count: len(ends), strategy: t.a.cfg.Session.Strategy, why: whyApp}
+		if t.source == record.SourceGatebook {
+			ev.why = whyUser
+		}
+		ev.Subject = userID
+		if scope == scopeOne {
+			ev.Session = sid
+		}
+		if err := t.commit(ctx, append(writes, ends...), told{ev, keys{found.Subject, actor}}); err != nil {
+			return err
+		}
+		n = len(ends)
+		return nil
+	})
+	return n, err
+}
+
+// ends returns the writes that end the sessions of a user that scope and sid say.
+func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Write, error) {
+	list, err := t.a.adapter.Sessions(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	var writes []Write
+	for i := range list {
+		if is := t.a.sid(&list[i]) == sid; is == (scope == scopeOthers) && scope != scopeAll {
+			continue
+		}
+		writes = append(writes, DeleteSession{Handle: list[i].Handle})
+	}
+	if scope == scopeOne && len(writes) == 0 {
+		return nil, fmt.Errorf("%w: the user has no such session", ErrNotFound)
+	}
+	return writes, nil
+}
