@@ -94,7 +94,7 @@ func (t *Transaction) remove(ctx context.Context, u *User, gone AccountKey, writ
 	if werr != nil {
 		return werr
 	}
-	if !slices.ContainsFunc(ways, func(acc Account) bool { return (AccountKey{acc.Provider, acc.ProviderAccountID}) != gone }) {
+	if !slices.ContainsFunc(ways, func(acc Account) bool { return acc.key() != gone }) {
 		return ErrLastSignIn
 	}
 	return err

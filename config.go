@@ -314,6 +314,9 @@ func (c *Config) fillStores() error {
 	default:
 		return fmt.Errorf("gatebook: Config.Session.Strategy %q is neither jwt nor database", s.Strategy)
 	}
+	if s.Revocable && c.Adapter == nil {
+		return errors.New("gatebook: Config.Session.Revocable needs Config.Adapter to keep the list of sessions")
+	}
 	if s.MaxAge == 0 {
 		s.MaxAge = 30 * 24 * time.Hour
 	}

@@ -35,8 +35,10 @@ type proved struct {
 	token    *Claims
 	encoded  string
 	tokenFor string
-	sid      string
-	old      Claims // of the token that came with the request
+	newSID   string
+	sid      string         // of the session that begins or goes on
+	old      Claims         // of the token that came with the request
+	note     *StoredSession // what is noted of its session
 }
 
 // finish decides a proved sign-in, carries it out and answers. When another act
@@ -47,7 +49,7 @@ func (x *exchange) finish(in *proved) {
 	if in.newUserID == "" {
 		in.newUserID = uuid.NewString()
 	}
-	in.sid = newSID()
+	in.newSID = newSID()
 	var no *refused
 	err := retry(func() (err error) {
 		no = nil
@@ -126,6 +128,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 		linkByEmail: in.linkByEmail, database: a.cfg.Session.Strategy == StrategyDatabase, now: x.now, newUserID: in.newUserID}
 	token, _ := x.sessionChunks()
 	tokenUser := ""
+	in.old, in.note = Claims{}, nil
 	if token != "" && !t.database {
 		if c, err := a.openToken(ctx, token, x.now, x.cookieName(sessionCookie)); err == nil {
 			in.old = c
@@ -141,10 +144,17 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	} else if in.method != TypeCredentials {
 		q.UserID = tokenUser
 	}
+	if a.listed() && tokenUser != "" {
+		q.TokenSession = a.listID(in.old.String("sid"))
+	}
 	found, err := a.adapter.Find(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}
+	if found.Revoked { // whoever brings the token is nobody
+		in.old, tokenUser = Claims{}, ""
+	}
+	in.note = found.TokenSession
 	if found.CheckUsed || in.query.Verification != "" && found.Verification == nil {
 		r := x.replay(in)
 		r.known = found.ByEmail
@@ -154,8 +164,14 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	switch {
 	case t.database && found.Session != nil && found.Session.Session.Expires.After(x.now):
 		t.session, t.signedIn = &found.Session.Session, &found.Session.FoundUser
-	case !t.database && in.method != TypeCredentials:
+	case !t.database && in.method != TypeCredentials && tokenUser != "":
 		t.signedIn = found.ByID
+	case a.listed() && tokenUser != "" && tokenUser != in.profile.ID: // a password for another user
+		old, err := a.adapter.Find(ctx, Query{UserID: tokenUser})
+		if err != nil {
+			return nil, nil, err
+		}
+		t.signedIn = old.ByID
 	}
 	if in.passkey != nil {
 		if no, err := x.checkPasskey(ctx, in, t, found); no != nil || err != nil {
@@ -211,7 +227,7 @@ func (x *exchange) carryOut(ctx context.Context, in *proved, t *attempt) (*refus
 	if t.database {
 		return nil, x.signInRow(ctx, rec, in, t, d, events)
 	}
-	return x.signInToken(ctx, rec, in, d, events)
+	return x.signInToken(ctx, rec, in, t, d, events)
 }
 
 // changes returns the events of what a sign-in does to user and account.
@@ -258,23 +274,14 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 	k := keys{subject: d.user.Subject, actor: d.user.Subject}
 	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
 	if d.ends && t.session != nil {
-		old := t.signedIn
-		oldKey := old.Subject
-		if oldKey.IsZero() {
-			oldKey = record.NewKey()
-			writes = append(writes, AddSubject{UserID: old.User.ID, Subject: oldKey})
-		}
-		writes = append(writes, DeleteSession{Handle: t.session.Handle})
-		ev := &SessionRevokedEvent{Envelope: rec.envelope(record.TypeSessionRevoked), User: old.User.clone(), Scope: scopeOne, Count: 1,
-			strategy: StrategyDatabase, why: whyOtherUser}
-		ev.Subject, ev.Session = old.User.ID, x.a.sid(t.session)
-		events = append(events, told{ev, keys{subject: oldKey, actor: k.actor}})
+		w, ev := x.displace(rec, t.signedIn, x.a.sid(t.session), k.actor)
+		writes, events = append(append(writes, w...), DeleteSession{Handle: t.session.Handle}), append(events, ev)
 	}
 	token, err := x.a.newToken()
 	if err != nil {
 		return err
 	}
-	row := StoredSession{Token: token, UserID: d.user.User.ID, ID: in.sid,
+	row := StoredSession{Token: token, UserID: d.user.User.ID, ID: in.newSID,
 		Expires: cut(x.now.Add(x.a.cfg.Session.MaxAge)), Begun: x.now, Provider: in.info.ID, UserAgent: userAgent(x.r)}
 	if d.keep && t.session != nil {
 		row = *t.session
@@ -296,6 +303,21 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 	return nil
 }
 
+// displace returns the event of the end of a session whose browser somebody else
+// now signs in with, and the write that it needs.
+func (x *exchange) displace(rec *recorder, old *FoundUser, sid string, actor record.Key) ([]Write, told) {
+	var writes []Write
+	key := old.Subject
+	if key.IsZero() {
+		key = record.NewKey()
+		writes = append(writes, AddSubject{UserID: old.User.ID, Subject: key})
+	}
+	ev := &SessionRevokedEvent{Envelope: rec.envelope(record.TypeSessionRevoked), User: old.User.clone(), Scope: scopeOne, Count: 1,
+		strategy: x.a.cfg.Session.Strategy, why: whyOtherUser}
+	ev.Subject, ev.Session = old.User.ID, sid
+	return writes, told{ev, keys{subject: key, actor: actor}}
+}
+
 func secretOf(value string, _ []string) (Secret, bool) { return Secret(value), value != "" }
 
 func (x *exchange) sendSession(value string, expires time.Time) {
@@ -305,15 +327,29 @@ func (x *exchange) sendSession(value string, expires time.Time) {
 // signInToken signs in with a token session: the writes with their events
 // first, then, after the jwt callback, signIn. A first commit that would tell of
 // nothing is left out, and what it writes goes with the second.
-func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d decision, events []told) (*refused, error) {
+func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, events []told) (*refused, error) {
+	k := keys{subject: d.user.Subject, actor: d.user.Subject}
 	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
+	in.sid = in.newSID
+	if sid, ok := in.old.o.String("sid"); ok && d.keep {
+		in.sid = sid
+	}
+	note := x.noteSignIn(in, d)
+	if d.ends && x.a.listed() {
+		sid := in.old.String("sid")
+		w, ev := x.displace(rec, t.signedIn, sid, k.actor)
+		writes = append(append(writes, w...), x.a.revoke(sid, x.now, lastsUntil(&in.old, x.now)))
+		events = append(events, ev)
+	}
 	first := len(events) > 0
 	if first {
+		if d.keep { // a session that was ended since it was read must not link an account
+			writes, note = append(writes, note...), nil
+		}
 		if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
 			return nil, err
 		}
 		writes, in.use = nil, nil
-		d.user.Subject = events[0].subject
 	}
 	if in.tokenFor != d.user.User.ID {
 		if in.tokenFor != "" {
@@ -328,7 +364,14 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d
 			return no, nil
 		}
 	}
-	k := keys{subject: d.user.Subject, actor: d.user.Subject}
+	if in.token.String("sid") != in.sid { // of a try in which another session was to go on
+		in.token.o.SetString("sid", in.sid)
+		if no := x.encode(ctx, in); no != nil {
+			no.known, no.writes = x.knownUser(d), writes
+			return no, nil
+		}
+	}
+	writes = append(writes, note...)
 	ev := x.signInEvent(rec, in, d, in.sid)
 	commit := func() error { return x.a.act(ctx, x.firing, writes, told{ev, k}) }
 	var err error
@@ -347,6 +390,19 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, d
 	return nil, nil
 }
 
+// noteSignIn returns the write that notes the session of a sign-in, if token
+// sessions are listed.
+func (x *exchange) noteSignIn(in *proved, d decision) []Write {
+	if !x.a.listed() {
+		return nil
+	}
+	s := StoredSession{ID: in.sid, UserID: d.user.User.ID, Begun: x.now, Provider: in.info.ID, UserAgent: userAgent(x.r)}
+	if d.keep && in.note != nil {
+		s = *in.note
+	}
+	return []Write{x.a.note(s, x.now)}
+}
+
 // knownUser is the user a refused attempt is about, when the store has them.
 func (x *exchange) knownUser(d decision) *FoundUser {
 	if x.a.adapter == nil || d.user.Subject.IsZero() {
@@ -359,9 +415,6 @@ func (x *exchange) knownUser(d decision) *FoundUser {
 // makeToken builds the claims of a new session token and calls the jwt callback.
 func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refused {
 	user := &d.user.User
-	if sid, ok := in.old.o.String("sid"); ok && d.keep {
-		in.sid = sid
-	}
 	var c Claims
 	for _, m := range [...][2]string{{"name", user.Name}, {"email", user.Email}, {"picture", user.Image}} {
 		if m[1] == "" {

@@ -32,6 +32,8 @@ const (
 // ServeHTTP serves the routes under the base path as an Auth.js v5 server does:
 // csrf, providers, session, signin, signout, callback, error, verify-request,
 // webauthn-options; and, for native clients, native and native-token.
+// Beside them account, account/unlink and account/sessions/revoke let a user see
+// and change how they sign in and where they are signed in.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.cors(w, r)
 	action, provider, ok := a.route(r.URL.EscapedPath())
@@ -74,6 +76,10 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.readCSRF()
+	if accountRoutes[action] != "" {
+		x.account()
+		return
+	}
 	if err := x.readCallbackURL(); err != nil {
 		x.fail(err)
 		return
@@ -97,20 +103,26 @@ func (a *Auth) route(path string) (action, provider string, ok bool) {
 	if !ok {
 		return "", "", false
 	}
+	var parts [3]string
 	n := 0
 	for part := range strings.SplitSeq(rest, "/") {
 		if part == "" {
 			continue
 		}
-		switch n++; n {
-		case 1:
-			action = part
-		case 2:
-			provider = part
-		default:
+		if n == len(parts) {
 			return "", "", false
 		}
+		parts[n] = part
+		n++
 	}
+	if parts[0] == "account" {
+		action = strings.Join(parts[:n], "/")
+		return action, "", accountRoutes[action] != ""
+	}
+	if n == len(parts) {
+		return "", "", false
+	}
+	action, provider = parts[0], parts[1]
 	switch action {
 	case "signin", "callback", "webauthn-options":
 	case "providers", "session", "csrf", "signout", "verify-request", "error":
@@ -522,12 +534,16 @@ func (x *exchange) configError() {
 // failCSRF notes and answers a POST without the token of its cookie that is no
 // attempt to sign in.
 func (x *exchange) failCSRF() {
+	x.noteCSRF()
+	x.fail(&routeError{step: "CSRF token missing or wrong", reason: record.ReasonCSRF, page: "MissingCSRF", told: true})
+}
+
+func (x *exchange) noteCSRF() {
 	why := x.whyCSRF()
 	x.a.log.Warn("CSRF token missing or wrong", "route", x.route, "why", why)
 	r := x.a.newRecorder(x.visit)
 	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeCSRFRejected, record.ReasonCSRF),
 		Check: "csrf", Why: why}, "csrf", x.route)
-	x.fail(&routeError{step: "CSRF token missing or wrong", reason: record.ReasonCSRF, page: "MissingCSRF", told: true})
 }
 
 // serveSession answers GET and POST of the session route.

@@ -68,7 +68,11 @@ func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.fromToken(c), nil
+	s := a.fromToken(c)
+	if _, err := a.noted(ctx, s.ID); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Session returns the session of a request: the one that the middleware put
@@ -361,6 +365,16 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 		}
 		return nil, err
 	}
+	note, err := a.noted(ctx, c.String("sid"))
+	if errors.Is(err, ErrNoSession) {
+		if fromCookie {
+			a.endCookies(v)
+		}
+		a.invalid(ctx, v, f, record.ReasonSessionRevoked)
+	}
+	if err != nil {
+		return nil, err
+	}
 	next := &c
 	if a.cfg.Callbacks.JWT != nil {
 		p := &JWTParams{Token: c.Clone()}
@@ -394,6 +408,12 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 		if err != nil { // the session goes on as it came
 			a.log.Error("the session token was not renewed", "error_type", errorType(err))
 			return s, nil
+		}
+		if err := a.renewNote(ctx, v, s, note); err != nil {
+			if errors.Is(err, ErrNoSession) { // revoked meanwhile
+				a.endCookies(v)
+			}
+			return nil, err
 		}
 		a.sendSession(v, token, s.Expires)
 	}

@@ -1,6 +1,7 @@
 package gatebook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]StoredSession, er
 	list = slices.DeleteFunc(list, func(s StoredSession) bool { return !a.current(&s) || !s.Expires.After(now) })
 	for i := range list {
 		list[i].ID = a.sid(&list[i])
+		if a.listed() {
+			list[i].Expires = list[i].Expires.Add(-clockSlack)
+		}
 	}
 	return list, nil
 }
@@ -63,7 +67,10 @@ func (a *Auth) current(s *StoredSession) bool {
 
 // RevokeSession ends the session of a user that has the id sid and records
 // session.revoked. The error matches ErrNotFound when the user has no such
-// session, and [ErrNotRevocable] when token sessions cannot be ended.
+// session, and [ErrNotRevocable] when token sessions cannot be ended. Of token
+// sessions those that no list tells of, because another program began them or
+// the list was off then, can be ended by the sid that events give them; whose
+// they are is not checked, for nobody knows.
 func (a *Auth) RevokeSession(ctx context.Context, userID, sid string) error {
 	return a.own(nil).RevokeSession(ctx, userID, sid)
 }
@@ -87,7 +94,10 @@ func (t *Transaction) RevokeSession(ctx context.Context, userID, sid string) err
 	if err := t.a.canRevoke(); err != nil {
 		return err
 	}
-	_, err := t.revokeSome(ctx, userID, scopeOne, sid)
+	err := errNoSuchSession
+	if sid != "" {
+		_, err = t.revokeSome(ctx, userID, scopeOne, sid)
+	}
 	if err != nil {
 		return fmt.Errorf("revoke session: %w", err)
 	}
@@ -117,7 +127,7 @@ func (t *Transaction) revokeAll(ctx context.Context, userID, scope, keep string)
 		switch {
 		case err != nil:
 			return total, fmt.Errorf("revoke sessions: %w", err)
-		case n < maxSessions-1: // one of those listed may be kept
+		case n < maxSessions && (scope == scopeAll || n < maxSessions-1): // of those listed one may be kept
 			return total, nil
 		case t.tx != nil:
 			// What is left cannot be told from what was deleted just now: the
@@ -136,13 +146,17 @@ func (t *Transaction) revokeSome(ctx context.Context, userID, scope, sid string)
 		if err != nil {
 			return err
 		}
-		found, writes, err := t.user(ctx, userID)
-		if err != nil {
-			return err
+		found, writes, unknown := t.user(ctx, userID)
+		switch {
+		case errors.Is(unknown, ErrNotFound) && t.a.listed():
+			// Tokens may be of somebody whom only the application knows.
+			found = &FoundUser{User: User{ID: userID}, Subject: record.NewKey()}
+		case unknown != nil:
+			return unknown
 		}
 		ends, err := t.ends(ctx, userID, scope, sid)
 		if err != nil || len(ends) == 0 {
-			return err
+			return cmp.Or(err, unknown)
 		}
 		ev := &SessionRevokedEvent{Envelope: r.envelope(record.TypeSessionRevoked), User: found.User.clone(),
 			Scope: scope, Count: len(ends), strategy: t.a.cfg.Session.Strategy, why: whyApp}
@@ -169,14 +183,60 @@ func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Wr
 		return nil, err
 	}
 	var writes []Write
+	here := t.here(ctx, userID)
+	if t.a.listed() {
+		sid = t.a.listID(sid)
+	}
 	for i := range list {
-		if is := t.a.sid(&list[i]) == sid; is == (scope == scopeOthers) && scope != scopeAll {
-			continue
+		id := t.a.sid(&list[i])
+		if id == here {
+			here = "" // it is in the list, like most
 		}
-		writes = append(writes, DeleteSession{Handle: list[i].Handle})
+		if scope == scopeAll || (id == sid) == (scope == scopeOne) {
+			writes = append(writes, t.a.end(&list[i]))
+		}
+	}
+	if scope == scopeAll && here != "" {
+		return t.endUnlisted(ctx, userID, here, writes)
 	}
 	if scope == scopeOne && len(writes) == 0 {
-		return nil, fmt.Errorf("%w: the user has no such session", ErrNotFound)
+		if !t.a.listed() || t.source == record.SourceGatebook && sid != here {
+			return nil, errNoSuchSession
+		}
+		writes, err = t.endUnlisted(ctx, userID, sid, nil)
+		if err == nil && len(writes) == 0 {
+			err = errNoSuchSession
+		}
+		return writes, err
 	}
 	return writes, nil
+}
+
+var errNoSuchSession = fmt.Errorf("%w: the user has no such session", ErrNotFound)
+
+// here returns the sid of the token session in ctx when it is the user's, or "".
+func (t *Transaction) here(ctx context.Context, userID string) string {
+	res, ok := ctx.Value(sessionKey{}).(*resolved)
+	if !ok || res.auth != t.a || res.session == nil || !t.a.listed() || res.session.User.ID != userID {
+		return ""
+	}
+	return t.a.listID(res.session.ID)
+}
+
+// endUnlisted adds the write that ends a token session that no note tells of,
+// unless it has ended, or is somebody else's.
+func (t *Transaction) endUnlisted(ctx context.Context, userID, sid string, writes []Write) ([]Write, error) {
+	found, err := t.a.adapter.Find(ctx, Query{TokenSession: sid, Tx: t.tx})
+	if err != nil || found.Revoked || found.TokenSession != nil && found.TokenSession.UserID != userID {
+		return writes, err
+	}
+	return append(writes, t.a.revoke(sid, t.a.now(), t.a.now())), nil
+}
+
+// end returns the write that ends a listed session.
+func (a *Auth) end(s *StoredSession) Write {
+	if s.Handle != "" {
+		return DeleteSession{Handle: s.Handle}
+	}
+	return a.revoke(s.ID, a.now(), s.Expires)
 }

@@ -39,22 +39,8 @@ func (x *exchange) signOut() {
 // endSession ends the session that token opens and tells of it.
 func (x *exchange) endSession(ctx context.Context, token string, salts []string) error {
 	a := x.a
-	rec := a.newRecorder(x.visit)
 	if a.cfg.Session.Strategy == StrategyJWT {
-		c, err := a.openToken(ctx, token, x.now, salts...)
-		if err != nil {
-			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
-			return nil //nolint:nilerr // nothing is there to end, and that is told of
-		}
-		s := a.fromToken(c)
-		key, err := a.subjectKey(ctx, s.User.ID)
-		if err != nil {
-			return err
-		}
-		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
-		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Token: &c}
-		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
-		return retry(func() error { return a.act(ctx, x.firing, nil, told{ev, keys{key, key}}) })
+		return x.endToken(ctx, token, salts)
 	}
 	return retry(func() error {
 		found, err := a.storedSession(ctx, token)

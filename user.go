@@ -109,6 +109,8 @@ func (a *Account) clone() *Account {
 	return &c
 }
 
+func (a *Account) key() AccountKey { return AccountKey{a.Provider, a.ProviderAccountID} }
+
 // Session strategies.
 const (
 	// StrategyJWT keeps the session in an encrypted cookie, as Auth.js does

@@ -101,11 +101,17 @@ func (x *exchange) whoAsks() (*asker, error) {
 	case !database:
 		if c, err := x.a.openToken(x.r.Context(), token, x.now, x.cookieName(sessionCookie)); err == nil {
 			q.UserID = c.String("sub")
+			if x.a.listed() {
+				q.TokenSession = x.a.listID(c.String("sid"))
+			}
 		}
 	}
 	found, err := x.a.adapter.Find(x.r.Context(), q)
 	if err != nil {
 		return nil, err
+	}
+	if found.Revoked { // whoever brings the token is nobody
+		found.ByID = nil
 	}
 	who.byEmail, who.signedIn = found.ByEmail, found.ByID
 	if s := found.Session; s != nil && s.Session.Expires.After(x.now) {

@@ -58,6 +58,7 @@ const (
 	ReasonMailFailed          = "mailFailed"
 	ReasonSessionInvalid      = "sessionInvalid"
 	ReasonSessionExpired      = "sessionExpired"
+	ReasonSessionRevoked      = "sessionRevoked"
 	ReasonStoreError          = "storeError"
 	ReasonConfiguration       = "configuration"
 	ReasonInternal            = "internal"

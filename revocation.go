@@ -1,0 +1,166 @@
+package gatebook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatebook/gatebook/record"
+)
+
+// Token sessions can be ended when the adapter keeps two things of them: a note
+// of each, to list them by, and the ids of those that were ended.
+
+var errRevoked = fmt.Errorf("%w: it was revoked", ErrNoSession)
+
+// clockSlack is how far the clocks of servers may differ where it matters until
+// when something is kept.
+const clockSlack = 5 * time.Minute
+
+// listed reports whether token sessions are listed, and so can be ended.
+func (a *Auth) listed() bool { return a.cfg.Session.Strategy == StrategyJWT && a.cfg.Session.Revocable }
+
+// noteEvery is how much longer than a token its session's note is good when it is
+// written, and so how often that is done.
+func (a *Auth) noteEvery() time.Duration {
+	return max(0, min(a.cfg.Session.UpdateAge, a.cfg.Session.TokenMaxAge/2))
+}
+
+// note returns the write that notes a token session. A note is good for longer
+// than any token that is made before it is written anew: adapters keep a
+// revocation for as long as the note that it replaces.
+func (a *Auth) note(s StoredSession, now time.Time) Write {
+	s.ID = a.listID(s.ID)
+	if until := now.Add(a.cfg.Session.TokenMaxAge + a.noteEvery() + clockSlack); until.After(s.Expires) {
+		s.Expires = cut(until)
+	}
+	return NoteSession{Session: s}
+}
+
+// due reports whether a token made now would outlive the note.
+func (a *Auth) due(note *StoredSession, now time.Time) bool {
+	return note == nil || note.Expires.Before(now.Add(a.cfg.Session.TokenMaxAge+clockSlack)) ||
+		a.cfg.Session.UpdateAge < 0
+}
+
+// revoke returns the write that ends a token session. Until is when its last
+// token expires, where that is known.
+func (a *Auth) revoke(sid string, now, until time.Time) Write {
+	if t := now.Add(a.cfg.Session.TokenMaxAge); t.After(until) {
+		until = t
+	}
+	return RevokeToken{ID: a.listID(sid), Expires: cut(until.Add(clockSlack))}
+}
+
+// lastsUntil returns when a token expires. One without exp never does; ten years
+// are more than its secret will last.
+func lastsUntil(c *Claims, now time.Time) time.Time {
+	exp, ok := c.o.Int64("exp")
+	if !ok {
+		return now.AddDate(10, 0, 0)
+	}
+	return time.Unix(exp, 0)
+}
+
+// listID returns the id under which the adapter keeps a token session. Ours are
+// 22 characters; those that another program put into its tokens may be anything.
+func (a *Auth) listID(sid string) string {
+	if plainID(sid) {
+		return sid
+	}
+	return a.foreignID(sid)
+}
+
+func plainID(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
+
+// noted returns what is noted of a token session, nil when nothing is or token
+// sessions are not listed. The error matches ErrNoSession when it was revoked.
+func (a *Auth) noted(ctx context.Context, sid string) (*StoredSession, error) {
+	if !a.listed() {
+		return nil, nil
+	}
+	found, err := a.adapter.Find(ctx, Query{TokenSession: a.listID(sid)})
+	if err != nil {
+		return nil, fmt.Errorf("read token session: %w", err)
+	}
+	if found.Revoked {
+		return nil, errRevoked
+	}
+	return found.TokenSession, nil
+}
+
+// renewNote notes a session whose token is about to be made anew, when that is
+// due. One that another program began is noted here for the first time.
+func (a *Auth) renewNote(ctx context.Context, v *visit, s *Session, note *StoredSession) error {
+	if !a.listed() || s.User.ID == "" || !a.due(note, v.now) {
+		return nil
+	}
+	next := StoredSession{ID: s.ID, UserID: s.User.ID, UserAgent: userAgent(v.r), Expires: cut(lastsUntil(s.Token, v.now))}
+	if note != nil {
+		next = *note
+	}
+	switch err := a.commit(ctx, &Act{Writes: []Write{a.note(next, v.now)}}); {
+	case isConflict(err):
+		return a.stillThere(ctx, s.ID, err)
+	case err != nil:
+		return fmt.Errorf("note session: %w", err)
+	}
+	if note != nil {
+		a.counts.add(s, v.now, true)
+	}
+	return nil
+}
+
+// stillThere tells a session that was revoked meanwhile from a database that
+// wanted the act to be run again; the next read does that.
+func (a *Auth) stillThere(ctx context.Context, sid string, conflict error) error {
+	if _, err := a.noted(ctx, sid); err != nil {
+		return err
+	}
+	a.log.Warn("note of a session was not renewed", "error", conflict.Error())
+	return nil
+}
+
+// endToken ends the session of a token and tells of it.
+func (x *exchange) endToken(ctx context.Context, token string, salts []string) error {
+	a := x.a
+	c, err := a.openToken(ctx, token, x.now, salts...)
+	if err != nil {
+		a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
+		return nil //nolint:nilerr // nothing is there to end, and that is told of
+	}
+	s := a.fromToken(c)
+	return retry(func() error {
+		var writes []Write
+		if a.listed() {
+			switch _, err := a.noted(ctx, s.ID); {
+			case errors.Is(err, errRevoked): // in another tab
+				a.invalid(ctx, x.visit, x.firing, record.ReasonSessionRevoked)
+				return nil
+			case err != nil:
+				return err
+			}
+			writes = append(writes, a.revoke(s.ID, x.now, lastsUntil(&c, x.now)))
+		}
+		key, err := a.subjectKey(ctx, s.User.ID)
+		if err != nil {
+			return err
+		}
+		rec := a.newRecorder(x.visit)
+		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Token: &c}
+		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
+		if err := a.act(ctx, x.firing, writes, told{ev, keys{key, key}}); err != nil {
+			return fmt.Errorf("end session: %w", err)
+		}
+		return nil
+	})
+}
