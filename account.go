@@ -46,9 +46,11 @@ func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key Acco
 		if err != nil {
 			return err
 		}
-		if err := t.linked(ctx, userID, key); err != nil {
+		passkey, err := t.linked(ctx, userID, key)
+		if err != nil {
 			return err
 		}
+		writes = append(writes, passkey...)
 		r.auth.Provider = key.Provider
 		ev := &UnlinkAccountEvent{Envelope: r.envelope(record.TypeUnlinkAccount), User: found.User.clone(),
 			Account: &Account{UserID: userID, Provider: key.Provider, ProviderAccountID: key.ProviderAccountID}}
@@ -62,17 +64,21 @@ func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key Acco
 	return nil
 }
 
-// linked reports an error that matches ErrNotFound when the user has no such
-// account.
-func (t *Transaction) linked(ctx context.Context, userID string, key AccountKey) error {
-	found, err := t.a.adapter.Find(ctx, Query{Account: key, Tx: t.tx})
+// linked returns an error that matches ErrNotFound when the user has no such
+// account. An account of a passkey goes with it, for nobody could sign in with
+// what is left.
+func (t *Transaction) linked(ctx context.Context, userID string, key AccountKey) ([]Write, error) {
+	found, err := t.a.adapter.Find(ctx, Query{Account: key, Credential: key.ProviderAccountID, Tx: t.tx})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if found.ByAccount == nil || found.ByAccount.User.ID != userID {
-		return fmt.Errorf("%w: the user has no such account", ErrNotFound)
+		return nil, fmt.Errorf("%w: the user has no such account", ErrNotFound)
 	}
-	return nil
+	if p := found.Authenticator; p != nil && p.UserID == userID && p.ProviderAccountID == key.ProviderAccountID {
+		return []Write{DeleteAuthenticator{UserID: userID, CredentialID: p.CredentialID}}, nil
+	}
+	return nil, nil
 }
 
 // remove commits writes that remove a way to sign in, the account gone, unless it

@@ -371,6 +371,10 @@ func (s *store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 	return faulty(s, "Sessions", nil, func() ([]gatebook.StoredSession, error) { return s.Store.Sessions(ctx, userID) })
 }
 
+func (s *store) Accounts(ctx context.Context, userID string) ([]gatebook.Account, error) {
+	return faulty(s, "Accounts", nil, func() ([]gatebook.Account, error) { return s.Store.Accounts(ctx, userID) })
+}
+
 func (s *store) ExtendSession(ctx context.Context, token gatebook.Secret, expires time.Time) error {
 	_, err := faulty(s, "ExtendSession", nil, func() (int, error) { return 0, s.Store.ExtendSession(ctx, token, expires) })
 	return err

@@ -194,7 +194,8 @@ type DeleteUserEvent struct {
 	User *User
 }
 
-// UnlinkAccountEvent is sent when UnlinkAccount removed an account.
+// UnlinkAccountEvent is sent when an account was removed, by UnlinkAccount or on
+// the account routes.
 type UnlinkAccountEvent struct {
 	Envelope
 	User    *User

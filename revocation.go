@@ -56,9 +56,10 @@ func (a *Auth) revoke(sid string, now, until time.Time) Write {
 // lastsUntil returns when a token expires. One without exp never does; ten years
 // are more than its secret will last.
 func lastsUntil(c *Claims, now time.Time) time.Time {
+	far := now.AddDate(10, 0, 0)
 	exp, ok := c.o.Int64("exp")
-	if !ok {
-		return now.AddDate(10, 0, 0)
+	if !ok || exp > far.Unix() {
+		return far
 	}
 	return time.Unix(exp, 0)
 }
@@ -112,9 +113,6 @@ func (a *Auth) renewNote(ctx context.Context, v *visit, s *Session, note *Stored
 		return a.stillThere(ctx, s.ID, err)
 	case err != nil:
 		return fmt.Errorf("note session: %w", err)
-	}
-	if note != nil {
-		a.counts.add(s, v.now, true)
 	}
 	return nil
 }
