@@ -70,6 +70,7 @@ type Session struct {
 	MaxAge      time.Duration `yaml:"maxAge"`
 	UpdateAge   time.Duration `yaml:"updateAge"`
 	TokenMaxAge time.Duration `yaml:"tokenMaxAge"`
+	Revocable   bool          `yaml:"revocable"`
 }
 
 // Provider is a way to sign in: one of the catalog, whose id says all but the

@@ -34,7 +34,7 @@ useSecureCookies: false
 cookies: {sessionToken: {name: s, path: /, sameSite: None}, webauthnChallenge: {name: w}}
 redirectProxyUrl: https://auth.example.com/login
 redirectProxyOrigins: ["https://*.preview.example.com"]
-session: {strategy: jwt, maxAge: 30d, updateAge: 90m, tokenMaxAge: 1h}
+session: {strategy: jwt, maxAge: 30d, updateAge: 90m, tokenMaxAge: 1h, revocable: true}
 providers:
   - id: github
     clientId: 12345678
@@ -71,6 +71,7 @@ func TestLoad(t *testing.T) {
 		{"trustedProxies[1]", c.TrustedProxies[1].String(), "192.0.2.7/32"},
 		{"session.maxAge", c.Session.MaxAge, 30 * 24 * time.Hour},
 		{"session.updateAge", c.Session.UpdateAge, 90 * time.Minute},
+		{"session.revocable", c.Session.Revocable, true},
 		{"a number as text", c.Providers[0].ClientID, "12345678"},
 		{"a value is not read as YAML", c.Providers[0].ClientSecret, "a: b # not YAML"},
 		{"an escaped variable", c.Providers[1].Name, "Acme ${not a variable}"},

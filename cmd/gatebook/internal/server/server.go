@@ -127,7 +127,8 @@ func cookies(c config.Cookies) gatebook.Cookies {
 }
 
 func session(s config.Session) gatebook.SessionConfig {
-	return gatebook.SessionConfig{Strategy: s.Strategy, MaxAge: s.MaxAge, UpdateAge: s.UpdateAge, TokenMaxAge: s.TokenMaxAge}
+	return gatebook.SessionConfig{Strategy: s.Strategy, MaxAge: s.MaxAge, UpdateAge: s.UpdateAge, TokenMaxAge: s.TokenMaxAge,
+		Revocable: s.Revocable}
 }
 
 // basePath is the library's rule for Config.BasePath: the server has to know
