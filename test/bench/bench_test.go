@@ -97,7 +97,8 @@ func TestQuick(t *testing.T) {
 	}
 	for _, name := range []string{
 		"token session reads", "verify, time", "verify, allocations", "database session reads",
-		"sign-in with a database session", "sign-in with a token session", "demo, binary", "demo, ready", "demo, resident",
+		"sign-in with a database session", "sign-in with a token session",
+		"OpenID callback, database session", "OpenID callback, token session", "demo, binary", "demo, ready", "demo, resident",
 	} {
 		if !seen[name] {
 			t.Errorf("no line for %s", name)

@@ -64,6 +64,7 @@ var benches = []bench{
 	{name: "database session reads", run: readRows},
 	{name: "sign-in with a database session", run: signInRows},
 	{name: "sign-in with a token session", run: signInTokens},
+	{name: "OpenID callback", run: callbacks},
 	{name: "demo", run: runDemo},
 	{name: "cold make run", asked: true, run: runCold},
 }

@@ -22,12 +22,15 @@ const (
 	secret = "benchmarks have no secrets; this is 32 characters long or more"
 )
 
-// newAuth returns an Auth as an application would have it, with the provider
-// that says yes at once.
-func newAuth(adapter gatebook.Adapter, strategy string) (*gatebook.Auth, error) {
+// newAuth returns an Auth as an application would have it, with the given
+// providers, or else the one that says yes at once and one for passwords.
+func newAuth(adapter gatebook.Adapter, strategy string, given ...gatebook.Provider) (*gatebook.Auth, error) {
+	if given == nil {
+		given = []gatebook.Provider{instant{}, typed{}}
+	}
 	return gatebook.New(gatebook.Config{
 		Secrets: []gatebook.Secret{secret}, URL: origin, Adapter: adapter,
-		Providers: []gatebook.Provider{instant{}, typed{}},
+		Providers: given,
 		Session:   gatebook.SessionConfig{Strategy: strategy},
 		Logger:    slog.New(slog.NewTextHandler(errorLog{}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})

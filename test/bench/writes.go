@@ -58,12 +58,12 @@ type gate struct {
 	stop func() error
 }
 
-func (r *runner) newGate(ctx context.Context, name, strategy string, wrap func(gatebook.Adapter) gatebook.Adapter) (*gate, error) {
+func (r *runner) newGate(ctx context.Context, name, strategy string, wrap func(gatebook.Adapter) gatebook.Adapter, given ...gatebook.Provider) (*gate, error) {
 	db, err := r.usersFile(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	auth, err := newAuth(wrap(db), strategy)
+	auth, err := newAuth(wrap(db), strategy, given...)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
