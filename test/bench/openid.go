@@ -214,7 +214,10 @@ func (r *runner) callback(ctx context.Context, strategy, name string) (err error
 			v, err := op.turn(site.auth, site.visitor, r.acts, r.users, &site.next)
 			return v, errors.Join(err, site.db.Book().Drain(ctx))
 		},
-		func() (float64, error) { return op.turn(plain, plain.visitor, r.acts, r.users, &plain.next) })
+		func() (float64, error) {
+			v, err := op.turn(plain, plain.visitor, r.acts, r.users, &plain.next)
+			return v, errors.Join(err, plain.db.Book().Drain(ctx))
+		})
 	if err != nil {
 		return err
 	}
