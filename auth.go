@@ -168,7 +168,7 @@ func (a *Auth) housekeep(ctx context.Context) {
 		}
 		a.flushCounts(ctx, false)
 		if sweep++; a.adapter != nil && sweep%sweepEvery == 0 {
-			if _, err := a.adapter.Sweep(ctx, a.now()); err != nil && ctx.Err() == nil {
+			if _, err := a.adapter.Sweep(ctx, a.now().Add(-sweepAfter)); err != nil && ctx.Err() == nil {
 				a.log.Error("delete expired tokens", "error_type", errorType(err), "error", err.Error())
 			}
 		}

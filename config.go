@@ -362,7 +362,7 @@ func (c *Config) checkProviders() error {
 			return fmt.Errorf("gatebook: Config.Providers: two have the id %q", info.ID)
 		}
 		seen[info.ID] = true
-		switch p.(type) {
+		switch p := p.(type) {
 		case RedirectProvider, CredentialsProvider:
 		case WebAuthnProvider:
 			if c.Adapter == nil {
@@ -375,6 +375,9 @@ func (c *Config) checkProviders() error {
 		case EmailProvider:
 			if c.Adapter == nil {
 				return fmt.Errorf("gatebook: Config.Providers: %q sends magic links, which need Config.Adapter to keep their tokens", info.ID)
+			}
+			if err := checkLinks(p); err != nil {
+				return err
 			}
 		default:
 			return fmt.Errorf("gatebook: Config.Providers: %q (%T) is no RedirectProvider, EmailProvider, CredentialsProvider or WebAuthnProvider", info.ID, p)

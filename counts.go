@@ -19,6 +19,9 @@ const (
 	countWindow = 5 * time.Minute
 	countTick   = 10 * time.Second
 	sweepEvery  = 6 // ticks
+	// What has expired is kept for the longest LinkLimits.Per: the limits count
+	// magic links that have expired meanwhile.
+	sweepAfter = time.Hour
 	// maxUses is how many sessions may be counted before all are written
 	// early, and maxRepeats how many kinds of repetition are told apart.
 	maxUses     = 1 << 17

@@ -50,7 +50,7 @@ func TestLinkRequest(t *testing.T) {
 						t.Errorf("%d to %q, want %q", a.StatusCode, a.Header.Get("Location"), want)
 					}
 					st.check()
-					if diff := cmp.Diff([]string{"CreateVerificationToken"}, st.spy.writes()); diff != "" {
+					if diff := cmp.Diff([]string{"CreateVerificationToken", "UseCheck"}, st.spy.writes()); diff != "" {
 						t.Errorf("writes (-want +got):\n%s", diff)
 					}
 					link := st.mail.link(t)
@@ -288,7 +288,7 @@ func TestMailFails(t *testing.T) {
 						continue
 					}
 					reason := record.ReasonMailFailed
-					st.checkRefusal(a, xr, refusal{to: "/auth/error?error=Configuration", reason: reason, writes: []string{"CreateVerificationToken"}})
+					st.checkRefusal(a, xr, refusal{to: "/auth/error?error=Configuration", reason: reason, writes: []string{"CreateVerificationToken", "UseCheck", "UseVerificationToken"}})
 					f := st.failed()
 					if f.Target != address || (f.User != nil) != (address == "ada@example.com") {
 						t.Errorf("signIn.failed: target %q, user %v", f.Target, f.User)

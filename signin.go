@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -255,7 +254,7 @@ func (x *exchange) requestLink(p EmailProvider) {
 		x.refuse(refused{auth: info, reason: record.ReasonIdentifierInvalid, step: "the address is none that a link may be sent to"})
 		return
 	}
-	found, err := x.a.adapter.Find(ctx, Query{Email: address})
+	found, err := x.a.adapter.Find(ctx, Query{Email: address, LinksTo: address})
 	if err != nil {
 		x.storeFailed(info, err)
 		return
@@ -265,42 +264,23 @@ func (x *exchange) requestLink(p EmailProvider) {
 		user = found.ByEmail.User.clone()
 	}
 	account := &Account{Type: TypeEmail, Provider: info.ID, ProviderAccountID: address, UserID: user.ID}
-	if r := x.veto(ctx, &SignInAttempt{User: user, Account: account, VerificationRequest: true}); r != nil {
+	r := x.veto(ctx, &SignInAttempt{User: user, Account: account, VerificationRequest: true})
+	if r == nil {
+		r = x.sendNewLink(ctx, &linkRequest{p: p, info: info, address: address, limits: linkLimits(p)}, found.Links)
+	}
+	if r != nil {
 		r.auth, r.known, r.target = info, found.ByEmail, address
+	}
+	switch {
+	case r == nil:
+	case r.unseen:
+		x.logFailure(&routeError{step: r.step, reason: r.reason, unrecorded: x.recordRefusal(*r)})
+	default:
 		x.refuse(*r)
-		return
-	}
-	token := newRandom()
-	expires := cut(x.now.Add(p.MaxAge()))
-	row := VerificationToken{Identifier: address, Hash: x.a.csrf.HashToken(token), Expires: expires}
-	if err := x.a.commit(ctx, &Act{Writes: []Write{CreateVerificationToken{row}}}); err != nil {
-		x.storeFailed(info, err)
-		return
-	}
-	link := cookie.AppendForm([]byte(nil), "callbackUrl", x.callback)
-	link = cookie.AppendForm(link, "token", token)
-	link = cookie.AppendForm(link, "email", address)
-	mail := &MagicLink{Address: address, URL: Secret(x.callbackURL(info.ID) + "?" + string(link)), Host: x.host(), Expires: expires}
-	if err := x.sendLink(ctx, p, mail); err != nil {
-		if strings.Contains(err.Error(), token) {
-			// The error goes to the log, and whoever has the link is signed in.
-			err = errors.New("the mailer's error quotes the link and is left out")
-		}
-		x.refuse(refused{auth: info, reason: record.ReasonMailFailed, step: "send the magic link", err: err, known: found.ByEmail, target: address})
 		return
 	}
 	q := cookie.AppendForm([]byte(nil), "provider", info.ID)
 	x.redirect(x.origin + x.a.base + "/verify-request?" + string(cookie.AppendForm(q, "type", TypeEmail)))
-}
-
-// sendBudget is how long a mailer may take; it hears of no hang-up.
-const sendBudget = 30 * time.Second
-
-func (x *exchange) sendLink(ctx context.Context, p EmailProvider, mail *MagicLink) error {
-	ctx, cancel := context.WithTimeout(ctx, sendBudget)
-	defer cancel()
-	_, err := guard(func() (struct{}, error) { return struct{}{}, p.Send(ctx, mail) })
-	return err
 }
 
 // openLink completes a sign-in by magic link. The link is looked up before the
@@ -455,6 +435,7 @@ type refused struct {
 	code   string
 	to     string // where the signIn callback sends the visitor instead
 	err    error
+	unseen bool // the visitor is answered as if all were well
 
 	// cause is the type of the more precise entry, with what failed and why;
 	// cloned is it when a passkey may exist twice.

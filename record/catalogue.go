@@ -56,6 +56,7 @@ const (
 	ReasonWebAuthnFailed      = "webauthnFailed"
 	ReasonIdentifierInvalid   = "identifierInvalid"
 	ReasonMailFailed          = "mailFailed"
+	ReasonRateLimited         = "rateLimited"
 	ReasonSessionInvalid      = "sessionInvalid"
 	ReasonSessionExpired      = "sessionExpired"
 	ReasonSessionRevoked      = "sessionRevoked"

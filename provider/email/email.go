@@ -73,6 +73,18 @@ type Config struct {
 	Mailer Mailer
 	// MaxAge is how long a link works. If zero, DefaultMaxAge.
 	MaxAge time.Duration
+	// Limits is how many links are sent.
+	Limits gatebook.LinkLimits
+	// NormalizeIdentifier brings what somebody typed into the one form of their
+	// address, or returns an error that matches ErrAddress when it is none that a
+	// link may be sent to, such as that of another company. What it returns goes
+	// through the built-in rules (see [Provider.Normalize]) too, so it need not
+	// check the form. If nil, only those.
+	NormalizeIdentifier func(typed string) (string, error)
+	// GenerateVerificationToken makes the secret part of a link: 16 to 512
+	// visible characters of ASCII, which nobody can guess: whoever does is signed
+	// in. If nil, 32 random bytes.
+	GenerateVerificationToken func() string
 	// Compose makes the message of a link, in place of the built-in one. From
 	// and To are filled in when it leaves them empty.
 	Compose func(link *gatebook.MagicLink) (*Message, error)
@@ -81,7 +93,11 @@ type Config struct {
 // Provider is a [gatebook.EmailProvider]. It is safe for concurrent use.
 type Provider struct{ cfg Config }
 
-var _ gatebook.EmailProvider = (*Provider)(nil)
+var (
+	_ gatebook.EmailProvider          = (*Provider)(nil)
+	_ gatebook.LinkLimiter            = (*Provider)(nil)
+	_ gatebook.VerificationTokenMaker = (*Provider)(nil)
+)
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
@@ -112,6 +128,9 @@ func New(c Config) (*Provider, error) {
 	if c.MaxAge < 0 {
 		return nil, errors.New("email: MaxAge is negative")
 	}
+	if _, err := c.Limits.Check(); err != nil {
+		return nil, fmt.Errorf("email: Limits: %w", err)
+	}
 	return &Provider{c}, nil
 }
 
@@ -122,6 +141,22 @@ func (p *Provider) Info() gatebook.ProviderInfo {
 
 // MaxAge is how long a link works.
 func (p *Provider) MaxAge() time.Duration { return p.cfg.MaxAge }
+
+// LinkLimits is how many links are sent.
+func (p *Provider) LinkLimits() gatebook.LinkLimits { return p.cfg.Limits }
+
+// VerificationToken returns what Config.GenerateVerificationToken makes, or ""
+// without one.
+func (p *Provider) VerificationToken() (gatebook.Secret, error) {
+	if p.cfg.GenerateVerificationToken == nil {
+		return "", nil
+	}
+	token := p.cfg.GenerateVerificationToken()
+	if token == "" {
+		return "", errors.New("email: GenerateVerificationToken returned nothing")
+	}
+	return gatebook.Secret(token), nil
+}
 
 // address is what browsers accept in an input of type email (HTML Standard,
 // 4.10.5.1.5), in lower case.
@@ -138,7 +173,19 @@ var address = regexp.MustCompile("^[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@" +
 // mail server and different to another, and a link must not be sent to a
 // mailbox other than the one a user has. Browsers do the same: they write
 // international domains as xn--, and accept nothing else before the '@'.
+//
+// With Config.NormalizeIdentifier that is asked first.
 func (p *Provider) Normalize(addr string) (string, error) {
+	if p.cfg.NormalizeIdentifier != nil {
+		var err error
+		if addr, err = p.cfg.NormalizeIdentifier(addr); err != nil {
+			return "", err
+		}
+	}
+	return normalize(addr)
+}
+
+func normalize(addr string) (string, error) {
 	s := strings.TrimFunc(addr, func(r rune) bool { return r == '\ufeff' || isSpace(r) })
 	s, rest, found := strings.Cut(strings.Map(lowerASCII, s), ",")
 	// A comma before the '@' makes two recipients of one.

@@ -53,6 +53,7 @@ func TestNew(t *testing.T) {
 		"Mailer": {From: "a@b.example"},
 		"ID":     {ID: "a/b", From: "a@b.example", Mailer: &outbox{}},
 		"MaxAge": {From: "a@b.example", Mailer: &outbox{}, MaxAge: -1},
+		"Limits": {From: "a@b.example", Mailer: &outbox{}, Limits: gatebook.LinkLimits{Per: 2 * time.Hour}},
 	} {
 		if _, err := email.New(c); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("New without %s: error %v, want one that names it", name, err)
@@ -93,6 +94,46 @@ func TestNormalize(t *testing.T) {
 		if got != tt.want || (tt.want == "") != errors.Is(err, email.ErrAddress) {
 			t.Errorf("Normalize(%q) = %q, %v; want %q", tt.in, got, err, tt.want)
 		}
+	}
+}
+
+// TestNormalizeIdentifier: what the application makes of an address is still
+// one address.
+func TestNormalizeIdentifier(t *testing.T) {
+	other := errors.New("not one of us")
+	p := newProvider(t, email.Config{From: "login@acme.example", Mailer: &outbox{}, NormalizeIdentifier: func(typed string) (string, error) {
+		switch typed {
+		case "other":
+			return "", other
+		case "two":
+			return "a@acme.example\r\nBcc: b@acme.example", nil
+		}
+		local, _, _ := strings.Cut(typed, "+")
+		return local + "@ACME.example", nil
+	}})
+	if got, err := p.Normalize("Ada+news@acme.example"); got != "ada@acme.example" || err != nil {
+		t.Errorf("Normalize = %q, %v", got, err)
+	}
+	if got, err := p.Normalize("other"); got != "" || !errors.Is(err, other) {
+		t.Errorf("Normalize = %q, %v, want the application's error", got, err)
+	}
+	if got, err := p.Normalize("two"); got != "" || !errors.Is(err, email.ErrAddress) {
+		t.Errorf("Normalize = %q, %v, want ErrAddress", got, err)
+	}
+}
+
+func TestGenerateVerificationToken(t *testing.T) {
+	c := email.Config{From: "login@acme.example", Mailer: &outbox{}}
+	if token, err := newProvider(t, c).VerificationToken(); token != "" || err != nil {
+		t.Errorf("without a generator: %q, %v", string(token), err)
+	}
+	c.GenerateVerificationToken = func() string { return "a token" }
+	if token, err := newProvider(t, c).VerificationToken(); token != "a token" || err != nil {
+		t.Errorf("%q, %v", string(token), err)
+	}
+	c.GenerateVerificationToken = func() string { return "" }
+	if token, err := newProvider(t, c).VerificationToken(); token != "" || err == nil {
+		t.Errorf("an empty token: %q, %v", string(token), err)
 	}
 }
 
