@@ -81,10 +81,16 @@ type Provider struct {
 	Name       string `yaml:"name"`
 	BrandColor string `yaml:"brandColor"`
 
-	Issuer              string   `yaml:"issuer"`
-	ClientID            string   `yaml:"clientId"`
-	ClientSecret        string   `yaml:"clientSecret" secret:"yes"`
-	ClientAuth          string   `yaml:"clientAuth"`
+	Issuer       string `yaml:"issuer"`
+	ClientID     string `yaml:"clientId"`
+	ClientSecret string `yaml:"clientSecret" secret:"yes"`
+	ClientAuth   string `yaml:"clientAuth"`
+	// PrivateKey, with KeyID and Certificate, is oauth.ClientKey; with TeamID it
+	// is catalog.SecretKey. All but the ids are PEM.
+	PrivateKey          string   `yaml:"privateKey" secret:"yes"`
+	KeyID               string   `yaml:"keyId"`
+	TeamID              string   `yaml:"teamId"`
+	Certificate         string   `yaml:"certificate"`
 	Scopes              []string `yaml:"scopes"`
 	AuthorizationURL    string   `yaml:"authorizationUrl"`
 	TokenURL            string   `yaml:"tokenUrl"`
@@ -237,7 +243,14 @@ func (p *Provider) check(d *decoder, key string) {
 	refuse("issuer", mail && p.Issuer != "")
 	refuse("clientId", mail && p.ClientID != "")
 	refuse("clientSecret", mail && p.ClientSecret != "")
+	refuse("clientAuth", mail && p.ClientAuth != "")
+	refuse("privateKey", mail && p.PrivateKey != "")
 	refuse("scopes", mail && p.Scopes != nil)
+	for name, value := range map[string]string{"keyId": p.KeyID, "teamId": p.TeamID, "certificate": p.Certificate} {
+		if value != "" && p.PrivateKey == "" {
+			d.fail(p.Line, key+"."+name, "belongs to a privateKey, which is missing")
+		}
+	}
 	switch p.Type {
 	case "":
 		need("id", p.ID)
@@ -250,7 +263,6 @@ func (p *Provider) check(d *decoder, key string) {
 		}
 		refuse("name", p.Name != "")
 		refuse("brandColor", p.BrandColor != "")
-		refuse("clientAuth", p.ClientAuth != "")
 		refuse("authorizationUrl", p.AuthorizationURL != "")
 		refuse("tokenUrl", p.TokenURL != "")
 		refuse("userinfoUrl", p.UserinfoURL != "")

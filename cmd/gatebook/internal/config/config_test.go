@@ -153,6 +153,8 @@ func TestMistakes(t *testing.T) {
 		{"passwords", "secrets: [a]\nproviders: [{id: a, type: credentials}]\n", []string{`providers[0].type: passwords are checked by the application`}},
 		{"issuer missing", "secrets: [a]\nproviders: [{id: a, type: oidc, clientId: b}]\n", []string{`gatebook.yaml:2: providers[0].issuer: is missing`}},
 		{"what does not belong", "secrets: [a]\nproviders: [{type: email, from: a@b.example, smtp: 'smtp://c', issuer: d}]\n", []string{`providers[0].issuer: does not belong to a provider of type email`}},
+		{"key id without a key", "secrets: [a]\nproviders: [{id: apple, keyId: a}]\n", []string{`gatebook.yaml:2: providers[0].keyId: belongs to a privateKey, which is missing`}},
+		{"key of a mail provider", "secrets: [a]\nproviders: [{type: email, from: a, smtp: b, privateKey: k}]\n", []string{`providers[0].privateKey: does not belong to a provider of type email`}},
 		{"catalog with an endpoint", "secrets: [a]\nproviders: [{id: github, tokenUrl: a}]\n", []string{`providers[0].tokenUrl: does not belong to a provider of type catalog`}},
 		{"url without scheme", good + "url: app.example.com\n", []string{`gatebook.yaml:3: url: must be an address such as https://app.example.com`}},
 		{"strategy", good + "session: {strategy: cookie}\n", []string{`gatebook.yaml:3: session.strategy: "cookie" is none of database, jwt`}},

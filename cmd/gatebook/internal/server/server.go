@@ -4,6 +4,8 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -152,15 +154,54 @@ func provide(p config.Provider) (gatebook.Provider, error) {
 		}
 		return email.New(email.Config{ID: p.ID, Name: p.Name, From: p.From, Mailer: mailer, MaxAge: p.MaxAge})
 	case "":
-		return catalog.New(p.ID, catalog.Client{ID: p.ClientID, Secret: gatebook.Secret(p.ClientSecret), Issuer: p.Issuer,
-			Scopes: p.Scopes, LinkByVerifiedEmail: p.LinkByVerifiedEmail})
+		return fromCatalog(p)
+	}
+	key, err := clientKey(p)
+	if err != nil {
+		return nil, err
 	}
 	return oauth.New(oauth.Config{
 		ID: p.ID, Name: p.Name, BrandColor: p.BrandColor, Type: p.Type, Issuer: p.Issuer,
 		AuthURL: p.AuthorizationURL, TokenURL: p.TokenURL, UserinfoURL: p.UserinfoURL,
-		ClientID: p.ClientID, ClientSecret: gatebook.Secret(p.ClientSecret), ClientAuth: oauth.ClientAuth(p.ClientAuth),
+		ClientID: p.ClientID, ClientSecret: gatebook.Secret(p.ClientSecret), ClientAuth: oauth.ClientAuth(p.ClientAuth), ClientKey: key,
 		Scopes: p.Scopes, LinkByVerifiedEmail: p.LinkByVerifiedEmail,
 	})
+}
+
+func fromCatalog(p config.Provider) (gatebook.Provider, error) {
+	c := catalog.Client{ID: p.ClientID, Secret: gatebook.Secret(p.ClientSecret), Issuer: p.Issuer, Auth: oauth.ClientAuth(p.ClientAuth),
+		Scopes: p.Scopes, LinkByVerifiedEmail: p.LinkByVerifiedEmail}
+	if p.TeamID != "" {
+		c.SecretKey = &catalog.SecretKey{TeamID: p.TeamID, KeyID: p.KeyID, PrivateKey: gatebook.Secret(p.PrivateKey)}
+		return catalog.New(p.ID, c)
+	}
+	var err error
+	if c.Key, err = clientKey(p); err != nil {
+		return nil, err
+	}
+	return catalog.New(p.ID, c)
+}
+
+// clientKey returns the key with which a client proves who it is, or nil.
+func clientKey(p config.Provider) (*oauth.ClientKey, error) {
+	if p.PrivateKey == "" {
+		return nil, nil
+	}
+	signer, err := oauth.ParseKey(gatebook.Secret(p.PrivateKey))
+	if err != nil {
+		return nil, fmt.Errorf("privateKey: %w", err)
+	}
+	k := &oauth.ClientKey{ID: p.KeyID, Signer: signer}
+	if p.Certificate != "" {
+		block, _ := pem.Decode([]byte(p.Certificate))
+		if block == nil {
+			return nil, errors.New("certificate: it is no PEM block")
+		}
+		if k.Certificate, err = x509.ParseCertificate(block.Bytes); err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+	}
+	return k, nil
 }
 
 func (s *Server) routes() http.Handler {
