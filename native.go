@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -107,9 +106,8 @@ func (x *exchange) nativePage() {
 	if who == "" {
 		who = s.User.Name
 	}
-	page := pages.Native{Client: redirect.NativeName(n.redirectURI), User: who, CSRFToken: x.csrfToken,
-		Action: x.origin + x.a.base + "/native", RedirectURI: n.redirectURI, Challenge: n.challenge, State: n.state}
-	x.page(http.StatusOK, func(w io.Writer) error { return x.a.pages.Native(w, page) })
+	x.page(x.a.pages.Native(pages.Native{Client: redirect.NativeName(n.redirectURI), User: who, CSRFToken: x.csrfToken,
+		Action: x.origin + x.a.base + "/native", RedirectURI: n.redirectURI, Challenge: n.challenge, State: n.state}))
 }
 
 func (n *nativeRequest) query() string {

@@ -1,9 +1,6 @@
 package gatebook
 
 import (
-	"bytes"
-	"io"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -12,28 +9,17 @@ import (
 )
 
 // page sends one of the built-in pages.
-func (x *exchange) page(status int, render func(io.Writer) error) {
-	x.pageUnder(x.a.pages.ContentSecurityPolicy(), status, render)
-}
-
-// pageUnder sends a page with another policy than most have.
-func (x *exchange) pageUnder(policy string, status int, render func(io.Writer) error) {
-	var buf bytes.Buffer
-	if err := render(&buf); err != nil {
-		x.a.log.Error("render page", "route", x.route, "error", err.Error())
-		http.Error(x.w, "The page could not be made. Check the server logs for more information.", http.StatusInternalServerError)
-		return
-	}
+func (x *exchange) page(p pages.Page) {
 	h := x.w.Header()
 	h["Content-Type"] = []string{"text/html; charset=utf-8"}
-	h["Content-Security-Policy"] = []string{policy}
+	h["Content-Security-Policy"] = []string{p.Policy}
 	h["Referrer-Policy"] = []string{"same-origin"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	h["X-Frame-Options"] = []string{"DENY"}
 	noCache(h)
 	sendCookies(h, x.visit)
-	x.w.WriteHeader(status)
-	x.w.Write(buf.Bytes())
+	x.w.WriteHeader(p.Status)
+	x.w.Write(p.HTML)
 }
 
 func (x *exchange) host() string {
@@ -77,7 +63,7 @@ func (x *exchange) signInPage() {
 		}
 		s.Providers[i] = pp
 	}
-	x.pageUnder(x.a.pages.SignInPolicy(s), http.StatusOK, func(w io.Writer) error { return x.a.pages.SignIn(w, s) })
+	x.page(x.a.pages.SignIn(s))
 }
 
 func (x *exchange) signOutPage() {
@@ -85,8 +71,7 @@ func (x *exchange) signOutPage() {
 		x.redirect(page)
 		return
 	}
-	s := pages.SignOut{CSRFToken: x.csrfToken, Action: x.origin + x.a.base + "/signout"}
-	x.page(http.StatusOK, func(w io.Writer) error { return x.a.pages.SignOut(w, s) })
+	x.page(x.a.pages.SignOut(pages.SignOut{CSRFToken: x.csrfToken, Action: x.origin + x.a.base + "/signout"}))
 }
 
 func (x *exchange) verifyRequestPage() {
@@ -100,8 +85,7 @@ func (x *exchange) verifyRequestPage() {
 		x.redirect(to)
 		return
 	}
-	v := pages.VerifyRequest{Host: x.host(), HomeURL: x.origin}
-	x.page(http.StatusOK, func(w io.Writer) error { return x.a.pages.VerifyRequest(w, v) })
+	x.page(x.a.pages.VerifyRequest(pages.VerifyRequest{Host: x.host(), HomeURL: x.origin}))
 }
 
 func (x *exchange) errorPage() {
@@ -118,8 +102,7 @@ func (x *exchange) errorPage() {
 }
 
 func (x *exchange) renderError(code string) {
-	e := pages.Error{Code: code, Host: x.host(), HomeURL: x.origin, SignInURL: x.a.base + "/signin"}
-	x.page(e.Status(), func(w io.Writer) error { return x.a.pages.Error(w, e) })
+	x.page(x.a.pages.Error(pages.Error{Code: code, Host: x.host(), HomeURL: x.origin, SignInURL: x.a.base + "/signin"}))
 }
 
 // parseForm reads a query or form as the WHATWG URL Standard does: what is not

@@ -14,16 +14,14 @@ func Example() {
 		panic(err)
 	}
 	handler := func(w http.ResponseWriter, r *http.Request) {
-		page := pages.Error{
+		page := p.Error(pages.Error{
 			Code:      r.URL.Query().Get("error"),
 			SignInURL: "https://app.example.com/auth/signin",
-		}
+		})
 		w.Header().Set("Content-Type", "text/html")
-		w.Header().Set("Content-Security-Policy", p.ContentSecurityPolicy())
-		w.WriteHeader(page.Status())
-		if err := p.Error(w, page); err != nil {
-			fmt.Println(err)
-		}
+		w.Header().Set("Content-Security-Policy", page.Policy)
+		w.WriteHeader(page.Status)
+		w.Write(page.HTML)
 	}
 	w := httptest.NewRecorder()
 	handler(w, httptest.NewRequest(http.MethodGet, "/auth/error?error=AccessDenied", nil))

@@ -71,13 +71,13 @@ func tokens(t *testing.T, page string) []token {
 			break
 		}
 		list = append(list, tok)
-		if tok.name == "style" && !tok.end {
-			css, _, ok := strings.Cut(rest, "</style>")
+		if (tok.name == "style" || tok.name == "script") && !tok.end {
+			code, _, ok := strings.Cut(rest, "</"+tok.name+">")
 			if !ok {
-				t.Fatal("style element does not end")
+				t.Fatalf("%s element does not end", tok.name)
 			}
-			list = append(list, token{text: css})
-			rest = rest[len(css):]
+			list = append(list, token{text: code})
+			rest = rest[len(code):]
 		}
 	}
 	return list
@@ -87,7 +87,7 @@ var (
 	void = []string{"meta", "input", "hr", "img"}
 	// Inline elements belong to the text around them.
 	inline = []string{"span", "bdi", "strong"}
-	hidden = []string{"head", "svg"}
+	hidden = []string{"head", "svg", "script"}
 )
 
 // outline returns what a page consists of, one element a line, indented by

@@ -1,9 +1,8 @@
 package pages
 
 import (
-	"html/template"
-	"io"
-	"unicode"
+	"net/http"
+	"strconv"
 )
 
 // SignIn is what the sign-in page shows.
@@ -68,96 +67,186 @@ type Field struct {
 	Required             bool
 }
 
-// signInPage is a SignIn as the template needs it. Like block it embeds
-// nothing: templates find a field of an embedded struct much more slowly.
-type signInPage struct {
-	Host, CSRFToken, CallbackURL, Email string
-	// Message is the text for SignIn.Error.
-	Message string
-	Blocks  []block
-	Script  template.JS
-}
+// The kinds of form.
+type kind int
 
-// block is a provider as the template needs it.
-type block struct {
-	ID, Name string
-	OAuth    bool // of type oauth or oidc
-	Email    bool
-	WebAuthn bool   // if none of the three, of type credentials
-	Action   string // where the form is posted to
-	// OptionsURL is that of a WebAuthn form with the script.
-	OptionsURL string
-	Rule       bool // a separator comes before it
-	Focus      bool // the first e-mail input gets the focus
-	Inputs     []input
-	Mark       template.HTML
-}
+const (
+	redirecting kind = iota // oauth, oidc
+	emailing
+	filling  // credentials
+	ceremony // webauthn
+	none     // nothing to show
+)
 
-// input is a field as the template needs it.
-type input struct {
-	ID    string
-	Field Field
-}
-
-// SignIn writes the sign-in page. Its status is 200.
-func (p *Pages) SignIn(w io.Writer, s SignIn) error {
-	page := signInPage{
-		Host:        s.Host,
-		CSRFToken:   s.CSRFToken,
-		CallbackURL: s.CallbackURL,
-		Email:       s.Email,
-		Message:     Message(s.Error),
-		Blocks:      make([]block, 0, len(s.Providers)),
+func (p *Provider) kind() kind {
+	switch {
+	case p.Type == "oauth" || p.Type == "oidc":
+		return redirecting
+	case p.Type == "email":
+		return emailing
+	case p.Type == "credentials" && len(p.Fields) > 0:
+		return filling
+	case p.Type == "webauthn" && len(p.Fields) > 0:
+		return ceremony
 	}
-	if s.scripted() {
-		page.Script = template.JS(passkeyScript) //nolint:gosec // our own
+	return none
+}
+
+// SignIn returns the sign-in page.
+func (p *Pages) SignIn(s SignIn) Page {
+	size := (len(s.Providers) + 1) << 10
+	scripted := s.scripted()
+	if scripted {
+		size += len(passkeyScript)
 	}
+	w := p.begin(size, "Sign In", "signin", iconDoor)
+	w.raw("<h1>Sign in</h1>\n")
+	if s.Host != "" {
+		w.raw("<p>to continue to ")
+		w.name(s.Host)
+		w.raw("</p>\n")
+	}
+	if s.Error != "" {
+		w.raw(`<div class="error" role="alert"><p>`)
+		w.text(Message(s.Error))
+		w.raw("</p></div>\n")
+	}
+	w.raw("<div class=\"providers\">\n")
+	last := none
 	focused := false
-	for _, provider := range s.Providers {
-		b, ok := newBlock(provider)
-		if !ok {
+	for i := range s.Providers {
+		k := s.Providers[i].kind()
+		if k == none {
 			continue
 		}
-		if b.Email && !focused {
-			b.Focus, focused = true, true
+		// A line stands between two blocks unless both are mere buttons.
+		if last != none && (k != redirecting || last != redirecting) {
+			w.raw("<hr>\n")
 		}
-		if n := len(page.Blocks); n > 0 {
-			b.Rule = !b.OAuth || !page.Blocks[n-1].OAuth
-		}
-		page.Blocks = append(page.Blocks, b)
+		last = k
+		w.provider(&s, &s.Providers[i], k, !focused)
+		focused = focused || k == emailing
 	}
-	return p.render(w, "signin", "Sign In", page)
+	w.raw("</div>\n")
+	if scripted {
+		return p.endScripted(w)
+	}
+	return p.end(w, http.StatusOK)
 }
 
-// newBlock returns false if the provider has nothing to show.
-func newBlock(p Provider) (block, bool) {
-	b := block{ID: p.ID, Name: p.Name, Action: p.SignInURL}
-	switch p.Type {
-	case "oauth", "oidc":
-		b.OAuth = true
-		b.Mark = mark(p)
-	case "email":
-		b.Email = true
-	case "credentials", "webauthn":
-		if len(p.Fields) == 0 {
-			return block{}, false
-		}
-		if b.WebAuthn = p.Type == "webauthn"; b.WebAuthn {
-			b.OptionsURL = p.OptionsURL
-		}
-		b.Action = p.CallbackURL
-		b.Inputs = make([]input, len(p.Fields))
-		for i, f := range p.Fields {
-			b.Inputs[i] = input{ID: inputID(f.Name, p.ID), Field: f.withDefaults()}
-		}
+// provider writes the form of one provider; focus gives its e-mail input the
+// focus.
+func (w *writer) provider(s *SignIn, p *Provider, k kind, focus bool) {
+	w.raw(`<div class="provider">`, "\n<form")
+	if k == ceremony {
+		w.attr("id", p.ID+"-form")
+	}
+	w.raw(` method="POST"`)
+	if k == redirecting || k == emailing {
+		w.link("action", p.SignInURL)
+	} else {
+		w.link("action", p.CallbackURL)
+	}
+	scripted := k == ceremony && p.OptionsURL != ""
+	if scripted {
+		w.link("data-options", p.OptionsURL)
+	}
+	w.raw(">\n")
+	w.hidden("csrfToken", s.CSRFToken)
+	switch k {
+	case redirecting:
+		w.hidden("callbackUrl", s.CallbackURL)
+		w.raw(`<button class="button" type="submit">`)
+		w.mark(p)
+	case emailing:
+		w.email(p.ID, s.Email, focus)
+		w.raw(`<button class="button main" id="submitButton" type="submit">`)
+	case filling:
+		w.fields(p, k)
+		w.raw(`<button class="button main" id="submitButton" type="submit">`)
 	default:
-		return block{}, false
+		w.fields(p, k)
+		w.raw(`<button class="button main"`)
+		w.attr("id", "submitButton-"+p.ID)
+		w.raw(` type="submit">`)
 	}
-	return b, true
+	w.raw("<span>Sign in with <bdi>")
+	w.text(p.Name)
+	w.raw("</bdi></span></button>\n")
+	if scripted {
+		w.raw("<p role=\"alert\" hidden></p>\n<noscript><p>Passkeys need JavaScript.</p></noscript>\n")
+	}
+	w.raw("</form>\n</div>\n")
 }
 
-func inputID(field, provider string) string {
-	return "input-" + field + "-for-" + provider + "-provider"
+// inputID writes the attribute name with the id of an input.
+func (w *writer) inputID(name markup, field, provider string) {
+	w.raw(" ", name, `="input-`)
+	w.text(field)
+	w.raw("-for-")
+	w.text(provider)
+	w.raw(`-provider"`)
+}
+
+func (w *writer) email(id, address string, focus bool) {
+	w.raw("<label")
+	w.inputID("for", "email", id)
+	w.raw(">Email</label>\n<input")
+	w.inputID("id", "email", id)
+	w.raw(` type="email" name="email" value="`)
+	w.text(address)
+	w.raw(`" placeholder="email@example.com" autocomplete="email" dir="auto" required`)
+	if focus {
+		w.raw(" autofocus")
+	}
+	w.raw(">\n")
+}
+
+func (w *writer) fields(p *Provider, k kind) {
+	for i := range p.Fields {
+		f := p.Fields[i].withDefaults()
+		if f.Type != "hidden" {
+			w.raw("<label")
+			w.inputID("for", f.Name, p.ID)
+			w.raw("><bdi>")
+			w.text(f.Label)
+			w.raw("</bdi></label>\n")
+		}
+		w.raw("<input")
+		w.inputID("id", f.Name, p.ID)
+		w.field(&f)
+		if k == ceremony {
+			w.raw(" data-form-field")
+		}
+		w.raw(">\n")
+	}
+}
+
+// field writes the attributes of an input.
+func (w *writer) field(f *Field) {
+	w.attr("type", f.Type)
+	w.attr("name", f.Name)
+	w.attr("placeholder", f.Placeholder)
+	w.attr("value", f.Value)
+	w.attr("autocomplete", f.Autocomplete)
+	w.attr("inputmode", f.InputMode)
+	w.attr("pattern", f.Pattern)
+	w.length("minlength", f.MinLength)
+	w.length("maxlength", f.MaxLength)
+	if f.Type != "hidden" {
+		w.raw(` dir="auto"`) // what is typed may be written in either direction
+	}
+	if f.Required {
+		w.raw(" required")
+	}
+}
+
+func (w *writer) length(name markup, n int) {
+	if n != 0 {
+		w.raw(" ", name, `="`)
+		w.b = strconv.AppendInt(w.b, int64(n), 10)
+		w.raw(`"`)
+	}
 }
 
 func (f Field) withDefaults() Field {
@@ -176,45 +265,4 @@ func (f Field) withDefaults() Field {
 		}
 	}
 	return f
-}
-
-// mark returns the drawing beside a provider's name: its own mark where we have
-// it, else its first letter.
-//
-// It is HTML without further escaping: the letter is a letter, a digit or a
-// bullet, and the colours have been parsed.
-func mark(p Provider) template.HTML {
-	if m, ok := marks[p.ID]; ok {
-		return m
-	}
-	tile, text := `fill="currentColor" fill-opacity=".1"`, "currentColor"
-	if brand, ok := parseColor(p.Brand); ok {
-		// The faint line keeps a tile visible on a page of the same colour.
-		tile, text = `fill="`+p.Brand+`" stroke="currentColor" stroke-opacity=".15"`, p.Text
-		if _, ok := parseColor(text); !ok {
-			text = brand.readable()
-		}
-	}
-	//nolint:gosec // colours that were parsed, and a monogram of letters and digits
-	return template.HTML(`<svg class="mark monogram" viewBox="0 0 24 24" aria-hidden="true">` +
-		`<rect x=".5" y=".5" width="23" height="23" rx="6" ` + tile + `/>` +
-		`<text x="12" y="16.7" fill="` + text + `">` + monogram(p.Name) + `</text></svg>`)
-}
-
-// monogram returns the first letter or digit of name, in upper case.
-func monogram(name string) string {
-	for _, r := range name {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return string(unicode.ToUpper(r))
-		}
-	}
-	return "•"
-}
-
-// marks are the marks of providers by id. They are drawn in the page because a
-// page loads nothing from elsewhere, and coloured by attributes because the
-// policy refuses style attributes.
-var marks = map[string]template.HTML{
-	"github": `<svg class="mark" viewBox="0 0 24 24" aria-hidden="true"><path fill="currentColor" d="M12 .297c-6.63 0-12 5.373-12 12 0 5.303 3.438 9.8 8.205 11.385.6.113.82-.258.82-.577 0-.285-.01-1.04-.015-2.04-3.338.724-4.042-1.61-4.042-1.61C4.422 18.07 3.633 17.7 3.633 17.7c-1.087-.744.084-.729.084-.729 1.205.084 1.838 1.236 1.838 1.236 1.07 1.835 2.809 1.305 3.495.998.108-.776.417-1.305.76-1.605-2.665-.3-5.466-1.332-5.466-5.93 0-1.31.465-2.38 1.235-3.22-.135-.303-.54-1.523.105-3.176 0 0 1.005-.322 3.3 1.23.96-.267 1.98-.399 3-.405 1.02.006 2.04.138 3 .405 2.28-1.552 3.285-1.23 3.285-1.23.645 1.653.24 2.873.12 3.176.765.84 1.23 1.91 1.23 3.22 0 4.61-2.805 5.625-5.475 5.92.42.36.81 1.096.81 2.22 0 1.606-.015 2.896-.015 3.286 0 .315.21.69.825.57C20.565 22.092 24 17.592 24 12.297c0-6.627-5.373-12-12-12"/></svg>`,
-	"google": `<svg class="mark" viewBox="0 0 24 24" aria-hidden="true"><path fill="#4285f4" d="M22.56 12.25c0-.78-.07-1.53-.2-2.25H12v4.26h5.92c-.26 1.37-1.04 2.53-2.21 3.31v2.77h3.57c2.08-1.92 3.28-4.74 3.28-8.09z"/><path fill="#34a853" d="M12 23c2.97 0 5.46-.98 7.28-2.66l-3.57-2.77c-.98.66-2.23 1.06-3.71 1.06-2.86 0-5.29-1.93-6.16-4.53H2.18v2.84C3.99 20.53 7.7 23 12 23z"/><path fill="#fbbc05" d="M5.84 14.09c-.22-.66-.35-1.36-.35-2.09s.13-1.43.35-2.09V7.07H2.18C1.43 8.55 1 10.22 1 12s.43 3.45 1.18 4.93l3.66-2.84z"/><path fill="#ea4335" d="M12 5.38c1.62 0 3.06.56 4.21 1.64l3.15-3.15C17.45 2.09 14.97 1 12 1 7.7 1 3.99 3.47 2.18 7.07l3.66 2.84c.87-2.6 3.3-4.53 6.16-4.53z"/></svg>`,
 }

@@ -3,7 +3,6 @@ package pages_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"io"
 	"math"
 	"regexp"
 	"strconv"
@@ -16,7 +15,7 @@ import (
 // stylesheet returns the content of the one style element of p's pages.
 func stylesheet(t *testing.T, p *pages.Pages) string {
 	t.Helper()
-	page := render(t, func(w io.Writer) error { return p.SignIn(w, full()) })
+	page := string(p.SignIn(full()).HTML)
 	if n := strings.Count(page, "<style"); n != 1 {
 		t.Fatalf("%d style elements, want 1", n)
 	}
@@ -48,8 +47,10 @@ func TestContentSecurityPolicy(t *testing.T) {
 			// No form-action: browsers would stop the redirect to a provider.
 			want := "default-src 'none'; style-src 'sha256-" + hash + "'; img-src " + test.images +
 				"; frame-ancestors 'none'; base-uri 'none'"
-			if got := p.ContentSecurityPolicy(); got != want {
-				t.Errorf("ContentSecurityPolicy() =\n%s, want\n%s", got, want)
+			for _, page := range []pages.Page{p.SignIn(full()), p.SignOut(pages.SignOut{}), p.VerifyRequest(pages.VerifyRequest{}), p.Error(pages.Error{})} {
+				if page.Policy != want {
+					t.Errorf("policy\n%s, want\n%s", page.Policy, want)
+				}
 			}
 		})
 	}
@@ -58,20 +59,22 @@ func TestContentSecurityPolicy(t *testing.T) {
 // The script is allowed by its hash, and only where it is.
 func TestSignInPolicy(t *testing.T) {
 	p := newPages(t, pages.Theme{})
-	if got := p.SignInPolicy(full()); got != p.ContentSecurityPolicy() {
+	plain := p.Error(pages.Error{}).Policy
+	if got := p.SignIn(full()).Policy; got != plain {
 		t.Errorf("without the options' address the policy is %s", got)
 	}
 	s := full()
 	for i := range s.Providers {
 		s.Providers[i].OptionsURL = "https://app.example.com/auth/webauthn-options/" + s.Providers[i].ID
 	}
-	page := render(t, func(w io.Writer) error { return p.SignIn(w, s) })
+	signIn := p.SignIn(s)
+	page := string(signIn.HTML)
 	_, rest, _ := strings.Cut(page, "<script>")
 	script, _, ok := strings.Cut(rest, "</script>")
 	sum := sha256.Sum256([]byte(script))
-	want := p.ContentSecurityPolicy() + "; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; connect-src 'self'"
-	if got := p.SignInPolicy(s); !ok || got != want {
-		t.Errorf("SignInPolicy() =\n%s, want\n%s", got, want)
+	want := plain + "; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; connect-src 'self'"
+	if got := signIn.Policy; !ok || got != want {
+		t.Errorf("policy\n%s, want\n%s", got, want)
 	}
 	if n := strings.Count(page, "<script"); n != 1 {
 		t.Errorf("%d scripts, want 1", n)
@@ -84,13 +87,7 @@ func TestSignInPolicy(t *testing.T) {
 func TestLogo(t *testing.T) {
 	for _, logo := range []string{"/logo.svg?a=1", "https://img.example.com/l.png", "data:image/png;base64,iVBORw0KGgo="} {
 		p := newPages(t, pages.Theme{Logo: logo})
-		all := []string{
-			render(t, func(w io.Writer) error { return p.SignIn(w, pages.SignIn{}) }),
-			render(t, func(w io.Writer) error { return p.SignOut(w, pages.SignOut{}) }),
-			render(t, func(w io.Writer) error { return p.VerifyRequest(w, pages.VerifyRequest{}) }),
-			render(t, func(w io.Writer) error { return p.Error(w, pages.Error{}) }),
-		}
-		for _, page := range all {
+		for _, page := range everyPage(p) {
 			if want := "img [class=logo] [src=" + logo + "] [alt=Logo]\n"; !strings.Contains(outline(t, page), want) {
 				t.Errorf("no %q in:\n%s", want, outline(t, page))
 			}
@@ -168,7 +165,7 @@ func TestColorScheme(t *testing.T) {
 	}
 	for _, test := range tests {
 		p := newPages(t, pages.Theme{ColorScheme: test.scheme})
-		page := render(t, func(w io.Writer) error { return p.Error(w, pages.Error{}) })
+		page := string(p.Error(pages.Error{}).HTML)
 		for _, want := range []string{
 			`<body class="__next-auth-theme-` + test.class + `">`,
 			`<meta name="color-scheme" content="` + test.modes + `">`,
