@@ -59,8 +59,9 @@ type Browser struct {
 }
 
 // New starts a browser in the size of a desktop, which ends with the test.
-// Without Chromium it skips the test; see package need.
-func New(t testing.TB) *Browser {
+// Without Chromium it skips the test; see package need. The options come after
+// those that every browser has.
+func New(t testing.TB, more ...chromedp.ExecAllocatorOption) *Browser {
 	t.Helper()
 	path := need.Chromium(t)
 
@@ -80,6 +81,7 @@ func New(t testing.TB) *Browser {
 		// pages it shows are ours.
 		options = append(options, chromedp.NoSandbox)
 	}
+	options = append(options, more...)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator, chromedp.WithErrorf(t.Logf))
 	t.Cleanup(func() {
