@@ -29,6 +29,9 @@ type proved struct {
 	use    []Write // what the first commit uses up
 	vetoed bool    // the signIn callback was asked
 
+	// claims are those that a session token begins with; empty, the user's.
+	claims Claims
+
 	newUserID string
 	// token is what the jwt callback returned for the user tokenFor; refusal is
 	// what it came to when it gave none.
@@ -41,6 +44,10 @@ type proved struct {
 	note     *StoredSession // what is noted of its session
 }
 
+// named reports whether the proof itself says which user it is, who may be none of
+// the adapter's.
+func (in *proved) named() bool { return in.method == TypeCredentials || in.method == TypeNative }
+
 // finish decides a proved sign-in, carries it out and answers. When another act
 // gets in its way it is decided anew from fresh reads; callbacks are not called
 // again.
@@ -49,7 +56,9 @@ func (x *exchange) finish(in *proved) {
 	if in.newUserID == "" {
 		in.newUserID = uuid.NewString()
 	}
-	in.newSID = newSID()
+	if in.newSID == "" {
+		in.newSID = newSID()
+	}
 	var no *refused
 	err := retry(func() (err error) {
 		no = nil
@@ -62,7 +71,7 @@ func (x *exchange) finish(in *proved) {
 			in.vetoed = true
 			user := in.profile.clone()
 			switch {
-			case in.method == TypeCredentials: // whom Authorize returned
+			case in.named():
 			case t.byAccount != nil:
 				user = t.byAccount.User.clone()
 			case in.method == TypeEmail && t.byEmail != nil:
@@ -141,7 +150,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	q := in.query
 	if t.database && len(token) <= 1024 {
 		q.Session = Secret(token)
-	} else if in.method != TypeCredentials {
+	} else if !in.named() {
 		q.UserID = tokenUser
 	}
 	if a.listed() && tokenUser != "" {
@@ -164,7 +173,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	switch {
 	case t.database && found.Session != nil && found.Session.Session.Expires.After(x.now):
 		t.session, t.signedIn = &found.Session.Session, &found.Session.FoundUser
-	case !t.database && in.method != TypeCredentials && tokenUser != "":
+	case !t.database && !in.named() && tokenUser != "":
 		t.signedIn = found.ByID
 	case a.listed() && tokenUser != "" && tokenUser != in.profile.ID: // a password for another user
 		old, err := a.adapter.Find(ctx, Query{UserID: tokenUser})
@@ -178,7 +187,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 			return nil, no, err
 		}
 	}
-	if in.method == TypeCredentials {
+	if in.named() {
 		t.byAccount = found.ByID
 		if t.database && found.ByID == nil {
 			return nil, &refused{reason: record.ReasonConfiguration,
@@ -191,11 +200,11 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 // decision decides; credentials and sign-ins without an adapter take the user
 // as it was proved.
 func (x *exchange) decision(in *proved, t *attempt) decision {
-	if x.a.adapter != nil && in.method != TypeCredentials {
+	if x.a.adapter != nil && !in.named() {
 		return decide(*t)
 	}
 	d := decision{user: FoundUser{User: in.profile}}
-	if in.method != TypeCredentials {
+	if !in.named() {
 		d.user.User.ID = in.newUserID
 	}
 	if t.byAccount != nil {
@@ -262,7 +271,7 @@ func (x *exchange) signInEvent(rec *recorder, in *proved, d decision, sid string
 	if in.method == TypeEmail || in.method == TypeWebAuthn {
 		ev.Account.UserID = d.user.User.ID
 	}
-	if x.a.adapter != nil && in.method != TypeCredentials {
+	if x.a.adapter != nil && !in.named() {
 		ev.IsNewUser = new(d.isNew)
 	}
 	ev.Subject, ev.Session = d.user.User.ID, sid
@@ -415,15 +424,10 @@ func (x *exchange) knownUser(d decision) *FoundUser {
 // makeToken builds the claims of a new session token and calls the jwt callback.
 func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refused {
 	user := &d.user.User
-	var c Claims
-	for _, m := range [...][2]string{{"name", user.Name}, {"email", user.Email}, {"picture", user.Image}} {
-		if m[1] == "" {
-			_ = c.o.SetRaw(m[0], []byte("null")) // null is JSON
-		} else {
-			c.o.SetString(m[0], m[1])
-		}
+	c := in.claims.Clone()
+	if c.Len() == 0 {
+		c = userClaims(user)
 	}
-	c.o.SetString("sub", user.ID)
 	c.o.SetString("sid", in.sid)
 	in.token = &c
 	if x.a.cfg.Callbacks.JWT == nil {
@@ -447,6 +451,18 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 	return x.encode(ctx, in)
 }
 
+func userClaims(user *User) (c Claims) {
+	for _, m := range [...][2]string{{"name", user.Name}, {"email", user.Email}, {"picture", user.Image}} {
+		if m[1] == "" {
+			_ = c.o.SetRaw(m[0], []byte("null")) // null is JSON
+		} else {
+			c.o.SetString(m[0], m[1])
+		}
+	}
+	c.o.SetString("sub", user.ID)
+	return c
+}
+
 // encode makes the token that the cookie gets. It does so before the sign-in is
 // recorded: a token that cannot be made is a sign-in that failed.
 func (x *exchange) encode(ctx context.Context, in *proved) *refused {
@@ -461,7 +477,12 @@ func (x *exchange) encode(ctx context.Context, in *proved) *refused {
 // any session ends, and the visitor goes on without one.
 func (x *exchange) endWithoutToken(in *proved, no *refused) error {
 	no.auth, no.target = in.info, in.profile.Email
-	x.logFailure(&routeError{step: no.step, reason: no.reason, unrecorded: x.recordRefusal(*no)})
+	e := &routeError{step: no.step, reason: no.reason, unrecorded: x.recordRefusal(*no)}
+	x.logFailure(e)
+	if in.method == TypeNative {
+		x.nativeFailed(e)
+		return nil
+	}
 	x.a.endCookies(x.visit)
 	x.redirect(x.callback)
 	return nil
@@ -469,6 +490,10 @@ func (x *exchange) endWithoutToken(in *proved, no *refused) error {
 
 // welcome sends a signed-in visitor on.
 func (x *exchange) welcome(d decision) {
+	if x.action == "native-token" {
+		x.sendNative()
+		return
+	}
 	if page := x.a.cfg.Pages.NewUser; d.isNew && page != "" {
 		x.redirect(x.origin + withQuery(page, "callbackUrl", x.callback))
 		return

@@ -457,6 +457,10 @@ func (x *exchange) fail(err error) {
 		x.json(http.StatusBadRequest, "null", false)
 		return
 	}
+	if x.action == "native-token" {
+		x.nativeFailed(e)
+		return
+	}
 	query := string(cookie.AppendForm(nil, "error", e.page))
 	if e.code != "" {
 		query = string(cookie.AppendForm([]byte(query), "code", e.code))

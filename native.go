@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -209,17 +210,19 @@ func (a *Auth) openCode(code string, now time.Time) (*nativeCode, string) {
 // 4.1.3): for a code and its verifier it gets a session of its own, which begins
 // with an act like any other.
 func (x *exchange) redeemNative() {
+	// No client sends cookies. Those of a browser, which another page of the same
+	// domain may have sent here, must not take part.
+	x.session, x.sessionNames, x.sessionRead = "", nil, true
 	if kind := x.form["grant_type"]; kind != "" && kind != "authorization_code" {
 		x.nativeError(http.StatusBadRequest, "unsupported_grant_type", "the only grant type is authorization_code")
 		return
 	}
-	code := x.form["code"]
-	if code == "" || !verifierForm.MatchString(x.form["code_verifier"]) || x.form["redirect_uri"] == "" {
+	if x.form["code"] == "" || !verifierForm.MatchString(x.form["code_verifier"]) || x.form["redirect_uri"] == "" {
 		x.nativeError(http.StatusBadRequest, "invalid_request",
 			"send code, code_verifier (43 to 128 characters) and redirect_uri as a form")
 		return
 	}
-	c, reason := x.a.openCode(code, x.now)
+	c, reason := x.a.openCode(x.form["code"], x.now)
 	no := refused{auth: ProviderInfo{Type: TypeNative}, reason: reason, step: "code of a native client"}
 	switch {
 	case reason != "":
@@ -233,7 +236,7 @@ func (x *exchange) redeemNative() {
 		x.beginNative(c)
 		return
 	}
-	x.refuseNative(no)
+	x.refuse(no)
 }
 
 func challengeOf(verifier string) string {
@@ -241,10 +244,65 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// refuseNative records a refused token request and answers it.
-func (x *exchange) refuseNative(no refused) {
-	x.logFailure(&routeError{step: no.step, reason: no.reason, err: no.err, unrecorded: x.recordRefusal(no)})
-	switch no.reason {
+// beginNative carries out the sign-in of a native client.
+func (x *exchange) beginNative(c *nativeCode) {
+	info := ProviderInfo{ID: c.provider, Type: TypeNative}
+	ctx := context.WithoutCancel(x.r.Context())
+	found, err := x.a.adapter.Find(ctx, Query{UserID: c.user, Check: c.digest})
+	if err != nil {
+		x.storeFailed(info, err)
+		return
+	}
+	in := &proved{info: info, method: TypeNative, auth: AuthInfo{Provider: c.provider, Method: TypeNative},
+		account: Account{Type: TypeNative, Provider: c.provider, ProviderAccountID: c.user, UserID: c.user},
+		query:   Query{UserID: c.user, Check: c.digest}, check: c.digest,
+		use: []Write{UseCheck{Digest: c.digest, Expires: x.now.Add(2 * nativeAge)}}, newSID: c.sid, claims: c.claims}
+	switch {
+	case found.CheckUsed:
+		x.endReplayed(ctx, c)
+		x.refuse(x.replay(in))
+		return
+	case found.ByID != nil:
+		in.profile = found.ByID.User
+	case c.claims.Len() > 0: // whom Authorize returned is no user of the adapter
+		in.profile = x.a.fromToken(c.claims).User
+	default:
+		x.refuse(refused{auth: info, reason: record.ReasonTokenUnknown, step: "the code's user is gone", writes: in.use})
+		return
+	}
+	x.finish(in)
+}
+
+// endReplayed ends the session that was begun with a code that comes again: one of
+// the two who have it has stolen it (RFC 6749, Section 10.5).
+func (x *exchange) endReplayed(ctx context.Context, c *nativeCode) {
+	err := x.a.RevokeSession(ctx, c.user, c.sid)
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNotRevocable) {
+		x.a.log.Error("end the session of a code that was used twice", "error", err.Error())
+	}
+}
+
+// sendNative answers with the session that has begun (RFC 6749, Section 5.1).
+func (x *exchange) sendNative() {
+	name := x.cookieName(sessionCookie)
+	token, age := "", x.a.cfg.Session.MaxAge
+	for _, c := range x.set { // in chunks where it is long, in their order
+		if !c.HasMaxAge && (c.Name == name || strings.HasPrefix(c.Name, name+".")) {
+			token += c.Value
+		}
+	}
+	if x.a.cfg.Session.Strategy == StrategyJWT {
+		age = x.a.cfg.Session.TokenMaxAge
+	}
+	b := claims.AppendString([]byte(`{"access_token":`), token)
+	b = append(b, `,"token_type":"Bearer","expires_in":`...)
+	b = strconv.AppendInt(b, int64(age/time.Second), 10)
+	x.nativeAnswer(http.StatusOK, append(b, '}'))
+}
+
+// nativeFailed answers a token request that came to nothing.
+func (x *exchange) nativeFailed(e *routeError) {
+	switch e.reason {
 	case record.ReasonStoreError, record.ReasonInternal:
 		x.nativeError(http.StatusServiceUnavailable, "temporarily_unavailable", "the session could not be made; sign in again")
 	case record.ReasonAccessDenied:
@@ -254,123 +312,15 @@ func (x *exchange) refuseNative(no refused) {
 	}
 }
 
-// beginNative carries out the sign-in of a native client.
-func (x *exchange) beginNative(c *nativeCode) {
-	ctx := context.WithoutCancel(x.r.Context())
-	in := &nativeSignIn{code: c}
-	var no *refused
-	err := retry(func() (err error) {
-		no, err = x.tryNative(ctx, in)
-		return err
-	})
-	if err != nil {
-		r := notStored(err)
-		no = &r
-	}
-	if no != nil {
-		no.auth = ProviderInfo{ID: c.provider, Type: TypeNative}
-		x.refuseNative(*no)
-		return
-	}
+func (x *exchange) nativeError(status int, code, text string) {
+	x.nativeAnswer(status, fmt.Appendf(nil, `{"error":%q,"error_description":%q}`, code, text))
+}
+
+func (x *exchange) nativeAnswer(status int, body []byte) {
 	h := x.w.Header()
 	noCache(h)
 	h["Cache-Control"] = []string{"no-store"} // RFC 6749, Section 5.1
 	h["Content-Type"] = []string{"application/json"}
-	b := claims.AppendString([]byte(`{"access_token":`), in.token)
-	b = append(b, `,"token_type":"Bearer","expires_in":`...)
-	b = strconv.AppendInt(b, int64(in.expires.Sub(x.now)/time.Second), 10)
-	x.w.Write(append(b, '}'))
-}
-
-// nativeSignIn is the sign-in of a native client over its tries.
-type nativeSignIn struct {
-	code    *nativeCode
-	vetoed  bool
-	claims  *Claims // what the jwt callback returned
-	token   string
-	expires time.Time
-}
-
-func (x *exchange) tryNative(ctx context.Context, in *nativeSignIn) (*refused, error) {
-	a, c := x.a, in.code
-	found, err := a.adapter.Find(ctx, Query{UserID: c.user, Check: c.digest})
-	if err != nil {
-		return nil, err
-	}
-	if found.CheckUsed {
-		return &refused{reason: record.ReasonReplay, step: "the code was used before", known: found.ByID,
-			cause: record.TypeReplayDetected, check: "code", why: "used"}, nil
-	}
-	user := found.ByID
-	if user == nil {
-		return &refused{reason: record.ReasonTokenUnknown, step: "the code's user is gone"}, nil
-	}
-	account := &Account{Type: TypeNative, Provider: c.provider, ProviderAccountID: user.User.ID, UserID: user.User.ID}
-	use := []Write{UseCheck{Digest: c.digest, Expires: x.now.Add(2 * nativeAge)}}
-	if !in.vetoed {
-		in.vetoed = true
-		if no := x.veto(ctx, &SignInAttempt{User: user.User.clone(), Account: account.clone()}); no != nil {
-			no.known, no.writes, no.reason = user, use, record.ReasonAccessDenied
-			return no, nil
-		}
-	}
-	d := decision{user: *user}
-	d.meet()
-	writes := append(use, d.writes...)
-	rec := a.newRecorder(x.visit)
-	rec.actor = Actor{Type: record.ActorUser, ID: user.User.ID}
-	rec.auth = AuthInfo{Provider: c.provider, Method: TypeNative}
-	ev := &SignInEvent{Envelope: rec.envelope(record.TypeSignIn), User: user.User.clone(), Account: account, strategy: a.cfg.Session.Strategy}
-	ev.Subject, ev.Session = user.User.ID, c.sid
-	in.expires = cut(x.now.Add(a.cfg.Session.MaxAge))
-	if a.cfg.Session.Strategy == StrategyDatabase {
-		token, err := a.newToken()
-		if err != nil {
-			return nil, err
-		}
-		in.token = string(token)
-		writes = append(writes, CreateSession{Session: StoredSession{Token: token, UserID: user.User.ID, ID: c.sid,
-			Expires: in.expires, Begun: x.now, Provider: c.provider}})
-	} else if no := x.nativeToken(ctx, in, user, account); no != nil {
-		no.known, no.writes = user, use
-		return no, nil
-	}
-	return nil, a.act(ctx, x.firing, writes, told{ev, keys{d.user.Subject, d.user.Subject}})
-}
-
-// nativeToken makes the session token of a native client from the claims of the
-// browser's.
-func (x *exchange) nativeToken(ctx context.Context, in *nativeSignIn, user *FoundUser, account *Account) *refused {
-	a := x.a
-	in.expires = x.now.Add(a.cfg.Session.TokenMaxAge)
-	if in.claims == nil {
-		t := in.code.claims.Clone()
-		t.o.SetString("sid", in.code.sid)
-		if a.cfg.Callbacks.JWT != nil {
-			p := &JWTParams{Token: t.Clone(), User: user.User.clone(), Account: account.clone(), Trigger: "signIn", IsNewUser: new(false)}
-			next, err := a.callJWT(ctx, p, t)
-			switch {
-			case err != nil:
-				return &refused{reason: record.ReasonInternal, step: "jwt callback", err: err}
-			case next == nil:
-				return &refused{reason: record.ReasonAccessDenied, step: "the jwt callback gave no token"}
-			}
-			t = *next
-		}
-		in.claims = &t
-	}
-	var err error
-	if in.token, err = a.encodeToken(ctx, x.visit, in.claims); err != nil {
-		return &refused{reason: record.ReasonInternal, step: "encode the session token", err: err}
-	}
-	return nil
-}
-
-func (x *exchange) nativeError(status int, code, text string) {
-	h := x.w.Header()
-	noCache(h)
-	h["Cache-Control"] = []string{"no-store"}
-	h["Content-Type"] = []string{"application/json"}
 	x.w.WriteHeader(status)
-	fmt.Fprintf(x.w, `{"error":%q,"error_description":%q}`, code, text)
+	x.w.Write(body)
 }

@@ -453,3 +453,59 @@ func TestBearerSignOut(t *testing.T) {
 		}
 	})
 }
+
+// TestNativeReplayEnds ends the session of a code that comes again, and no other.
+func TestNativeReplayEnds(t *testing.T) {
+	for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
+		t.Run(strategy, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t, func(_ *desk, c *gatebook.Config) {
+					c.Session.Strategy, c.Session.Revocable = strategy, strategy == gatebook.StrategyJWT
+					c.NativeRedirects = []string{appURI}
+				})
+				v := d.visitor()
+				v.signIn()
+				code := v.allow(ask()).Query().Get("code")
+				_, body := d.redeem(code)
+				token := body["access_token"].(string)
+				user := payload[record.SignIn](t, of(d.entries(), record.TypeSignIn)[0], record.ClassIdentity).User.ID
+				list, err := d.auth.Sessions(t.Context(), user)
+				if err != nil || len(list) != 2 {
+					t.Fatalf("Sessions = %v, %v; want the browser's and the client's", list, err)
+				}
+				if got := d.bearer(token); got == "null" {
+					t.Fatal("the client has no session")
+				}
+				if w, body := d.redeem(code); w.Code != 400 || body["error"] != "invalid_grant" {
+					t.Errorf("the code used twice: %d %v", w.Code, body)
+				}
+				if got := d.bearer(token); got != "null" {
+					t.Errorf("the session of a code that was used twice goes on: %s", got)
+				}
+				if got := v.get("/auth/session").Body.String(); got == "null" {
+					t.Error("the browser's session ended too")
+				}
+			})
+		})
+	}
+}
+
+// TestNativeCookies does not look at cookies that another page had sent along.
+func TestNativeCookies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := native(t, gatebook.StrategyDatabase)
+		attacker, victim := d.visitor(), d.visitor()
+		victim.signIn()
+		d.idp.prove("2", "eve@example.com", true)
+		attacker.signIn()
+		code := attacker.allow(ask()).Query().Get("code")
+		f := url.Values{"code": {code}, "redirect_uri": {appURI}, "code_verifier": {verifier}}
+		w := victim.send(d.auth, victim.request("POST", "/auth/native-token", f))
+		if w.Code != 200 || len(w.Result().Cookies()) > 0 {
+			t.Errorf("native-token with cookies = %d with %v", w.Code, w.Result().Cookies())
+		}
+		if got := victim.get("/auth/session").Body.String(); !strings.Contains(got, "ada@example.com") {
+			t.Errorf("the visitor's session is %s", got)
+		}
+	})
+}

@@ -237,6 +237,8 @@ func (x *exchange) replay(in *proved) refused {
 	switch in.method {
 	case TypeWebAuthn:
 		r.check, r.step = "webauthnChallenge", "the challenge was used before"
+	case TypeNative:
+		r.check, r.step = "code", "the code was used before"
 	case TypeEmail:
 		r.reason, r.check, r.step, r.page = record.ReasonTokenUsed, "verificationToken", "the magic link was used before", "Verification"
 		r.target = in.profile.Email
@@ -451,7 +453,7 @@ type refused struct {
 // refuse records a refused attempt and answers it.
 func (x *exchange) refuse(r refused) {
 	e := &routeError{step: r.step, reason: r.reason, page: r.page, code: r.code, err: r.err, unrecorded: x.recordRefusal(r)}
-	if r.to != "" {
+	if r.to != "" && x.action != "native-token" {
 		to, err := x.resolveURL(r.to, "signIn callback")
 		if err == nil {
 			x.logFailure(e)
