@@ -152,7 +152,7 @@ func TestProgram(t *testing.T) {
 	for _, e := range entries {
 		types = append(types, e.Header.Type)
 	}
-	want := []string{record.TypeCreateUser, record.TypeSignIn, record.TypeSignIn, record.TypeReplayDetected, record.TypeSignInFailed}
+	want := []string{record.TypeCreateUser, record.TypeSignIn, record.TypeSignIn, record.TypeSessionRevoked, record.TypeReplayDetected, record.TypeSignInFailed}
 	if strings.Join(types, " ") != strings.Join(want, " ") {
 		t.Errorf("the book has %q, want %q", types, want)
 	}
