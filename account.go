@@ -26,8 +26,8 @@ func (a *Auth) Accounts(ctx context.Context, userID string) ([]Account, error) {
 	return list, nil
 }
 
-// UnlinkAccount removes an account from a user and records unlinkAccount. The
-// error matches ErrNotFound when the user has no such account, and
+// UnlinkAccount removes an account from a user, an account of a passkey together
+// with the passkey, and records unlinkAccount and passkey.removed. The error matches ErrNotFound when the user has no such account, and
 // [ErrLastSignIn] when nothing would be left to sign in with: no account at a
 // configured provider, and no address with a provider that sends links. Of
 // passwords, which the application keeps, Gatebook knows nothing.
@@ -37,6 +37,11 @@ func (a *Auth) UnlinkAccount(ctx context.Context, userID string, key AccountKey)
 
 // UnlinkAccount is [Auth.UnlinkAccount] in this transaction.
 func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key AccountKey) error {
+	return t.unlink(ctx, userID, key, key.ProviderAccountID)
+}
+
+// unlink removes an account, and the passkey of that id if the account is its.
+func (t *Transaction) unlink(ctx context.Context, userID string, key AccountKey, credentialID string) error {
 	err := t.again(func() error {
 		r, actor, err := t.recorder(ctx)
 		if err != nil {
@@ -46,17 +51,21 @@ func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key Acco
 		if err != nil {
 			return err
 		}
-		passkey, err := t.linked(ctx, userID, key)
+		passkey, err := t.linked(ctx, userID, key, credentialID)
 		if err != nil {
 			return err
 		}
-		writes = append(writes, passkey...)
 		r.auth.Provider = key.Provider
 		ev := &UnlinkAccountEvent{Envelope: r.envelope(record.TypeUnlinkAccount), User: found.User.clone(),
 			Account: &Account{UserID: userID, Provider: key.Provider, ProviderAccountID: key.ProviderAccountID}}
 		ev.Subject = userID
+		events := []told{{ev, keys{found.Subject, actor}}}
+		if passkey != nil { // nobody could sign in with what is left
+			writes = append(writes, DeleteAuthenticator{UserID: userID, CredentialID: passkey.CredentialID})
+			events = append(events, told{r.passkeyRemoved(&found.User, passkey), keys{found.Subject, actor}})
+		}
 		writes = append(writes, UnlinkAccount{UserID: userID, AccountKey: key})
-		return t.remove(ctx, &found.User, key, writes, told{ev, keys{found.Subject, actor}})
+		return t.remove(ctx, &found.User, key, writes, events...)
 	})
 	if err != nil {
 		return fmt.Errorf("unlink account: %w", err)
@@ -64,11 +73,10 @@ func (t *Transaction) UnlinkAccount(ctx context.Context, userID string, key Acco
 	return nil
 }
 
-// linked returns an error that matches ErrNotFound when the user has no such
-// account. An account of a passkey goes with it, for nobody could sign in with
-// what is left.
-func (t *Transaction) linked(ctx context.Context, userID string, key AccountKey) ([]Write, error) {
-	found, err := t.a.adapter.Find(ctx, Query{Account: key, Credential: key.ProviderAccountID, Tx: t.tx})
+// linked returns the passkey whose account it is, nil when it is no passkey's,
+// and an error that matches ErrNotFound when the user has no such account.
+func (t *Transaction) linked(ctx context.Context, userID string, key AccountKey, credentialID string) (*Authenticator, error) {
+	found, err := t.a.adapter.Find(ctx, Query{Account: key, Credential: credentialID, Tx: t.tx})
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +84,7 @@ func (t *Transaction) linked(ctx context.Context, userID string, key AccountKey)
 		return nil, fmt.Errorf("%w: the user has no such account", ErrNotFound)
 	}
 	if p := found.Authenticator; p != nil && p.UserID == userID && p.ProviderAccountID == key.ProviderAccountID {
-		return []Write{DeleteAuthenticator{UserID: userID, CredentialID: p.CredentialID}}, nil
+		return p, nil
 	}
 	return nil, nil
 }

@@ -114,6 +114,9 @@ func TestLastWayToSignIn(t *testing.T) {
 			var want []string
 			if tt.want == nil {
 				want = []string{record.TypeUnlinkAccount}
+				if tt.name == "the passkey" {
+					want = append(want, record.TypePasskeyRemoved)
+				}
 			}
 			if got := types(d.entries()[before:]); !slices.Equal(got, want) {
 				t.Errorf("recorded %v, want %v", got, want)
