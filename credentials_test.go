@@ -247,3 +247,27 @@ func TestSessionFixation(t *testing.T) {
 		}
 	})
 }
+
+// TestCredentialsLikeAuthJS holds what Auth.js does at the edges of a sign-in by
+// credentials, found by comparing the two.
+func TestCredentialsLikeAuthJS(t *testing.T) {
+	var isNew []*bool
+	s := newSite(t, func(_ *site, c *gatebook.Config) {
+		c.Session.Strategy = gatebook.StrategyJWT
+		c.Callbacks.JWT = func(_ context.Context, p *gatebook.JWTParams) (*gatebook.Claims, error) {
+			isNew = append(isNew, p.IsNewUser)
+			return &p.Token, nil
+		}
+	})
+	if page := s.get("/auth/signin").body; strings.Contains(page, `name="username" required`) {
+		t.Error("a field of credentials is required, which may be one that a person can leave out")
+	}
+	s.post("/auth/callback/credentials", url.Values{"username": {"ada"}, "password": {"right"}})
+	if len(isNew) != 1 || isNew[0] == nil || *isNew[0] {
+		t.Errorf("jwt callback of a sign-in by credentials: IsNewUser = %v, want false", isNew)
+	}
+	// What Authorize did not say is not there; null would be a value.
+	if got := s.get("/auth/session").body; !strings.HasPrefix(got, `{"user":{"name":"Ada Lovelace","email":"ada@example.com"},`) {
+		t.Errorf("session of a user without an image = %s", got)
+	}
+}

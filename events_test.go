@@ -191,8 +191,13 @@ func TestMessages(t *testing.T) {
 				row := "{TOKEN of USER until 2026-12-24, SID " + u1Provider(events) + "}"
 				want := []string{"session token=nil session=" + row + " result=" + shown, "signOut token=nil session=" + row}
 				if strategy == gatebook.StrategyJWT {
-					claims := `{"name":` + name + `,"email":"ada@example.com","picture":` + image +
-						`,"sub":"USER","sid":"SID","iat":1795521600,"exp":1798113600,"jti":"JTI"}`
+					picture := `"picture":` + image + `,`
+					if events[len(events)-1].Meta().Auth.Method == gatebook.TypeCredentials { // no row, so no nulls
+						picture = ""
+						shown = strings.Replace(shown, `,"image":null`, "", 1)
+					}
+					claims := `{"name":` + name + `,"email":"ada@example.com",` + picture +
+						`"sub":"USER","sid":"SID","iat":1795521600,"exp":1798113600,"jti":"JTI"}`
 					want = []string{"session token=" + claims + " session=nil result=" + shown, "signOut token=" + claims + " session=nil"}
 				}
 				got = nil

@@ -426,7 +426,7 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 	user := &d.user.User
 	c := in.claims.Clone()
 	if c.Len() == 0 {
-		c = userClaims(user)
+		c = userClaims(user, x.a.adapter != nil && in.method != TypeCredentials)
 	}
 	c.o.SetString("sid", in.sid)
 	in.token = &c
@@ -434,7 +434,7 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 		return x.encode(ctx, in)
 	}
 	p := &JWTParams{Token: c.Clone(), User: user.clone(), Account: in.account.clone(), Profile: in.raw.clone(), Trigger: "signIn"}
-	if x.a.adapter != nil {
+	if x.a.adapter != nil || in.method == TypeCredentials {
 		p.IsNewUser = new(d.isNew)
 	}
 	if d.isNew {
@@ -451,12 +451,15 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 	return x.encode(ctx, in)
 }
 
-func userClaims(user *User) (c Claims) {
+// userClaims are the claims of a new session token. A column without a value is
+// null; what a provider or Authorize did not say is left out.
+func userClaims(user *User, row bool) (c Claims) {
 	for _, m := range [...][2]string{{"name", user.Name}, {"email", user.Email}, {"picture", user.Image}} {
-		if m[1] == "" {
-			_ = c.o.SetRaw(m[0], []byte("null")) // null is JSON
-		} else {
+		switch {
+		case m[1] != "":
 			c.o.SetString(m[0], m[1])
+		case row:
+			_ = c.o.SetRaw(m[0], []byte("null")) // null is JSON
 		}
 	}
 	c.o.SetString("sub", user.ID)

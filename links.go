@@ -219,14 +219,14 @@ func (x *exchange) linkPlace(ctx context.Context, l *linkRequest, from netip.Pre
 func newLinkToken(p EmailProvider) (Secret, error) {
 	maker, ok := p.(VerificationTokenMaker)
 	if !ok {
-		return Secret(newRandom()), nil
+		return Secret(newHex()), nil
 	}
 	token, err := guard(maker.VerificationToken)
 	if err != nil {
 		return "", err
 	}
 	if token == "" { // it leaves that to us
-		return Secret(newRandom()), nil
+		return Secret(newHex()), nil
 	}
 	invisible := func(r rune) bool { return r <= ' ' || r >= 0x7f }
 	if len(token) < 16 || len(token) > 512 || strings.ContainsFunc(string(token), invisible) {

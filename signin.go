@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -49,14 +50,15 @@ func (x *exchange) startRedirect(p RedirectProvider) {
 		x.refuse(refusedBy(p.Info(), "begin at the provider", err))
 		return
 	}
-	for _, check := range p.Checks() {
-		switch check {
-		case "state":
-			x.sealCheck(stateCookie, b.State, id, p.FormPost())
-		case "pkce":
-			x.sealCheck(pkceCookie, string(to.CodeVerifier), id, p.FormPost())
-		case "nonce":
-			x.sealCheck(nonceCookie, string(to.Nonce), id, p.FormPost())
+	for _, c := range [...]struct {
+		check  string
+		cookie cookieKind
+		value  string
+	}{
+		{"state", stateCookie, b.State}, {"pkce", pkceCookie, string(to.CodeVerifier)}, {"nonce", nonceCookie, string(to.Nonce)},
+	} {
+		if slices.Contains(p.Checks(), c.check) {
+			x.sealCheck(c.cookie, c.value, id, p.FormPost())
 		}
 	}
 	if p.FormPost() {

@@ -2,6 +2,9 @@ package gatebook_test
 
 import (
 	"context"
+	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,5 +99,27 @@ func TestRevokedSessionLinksNothing(t *testing.T) {
 		if l, ok := e.(*gatebook.LinkAccountEvent); ok && l.User.ID == victim {
 			t.Errorf("an account was linked by a session after it was revoked: %v", s.heard.types())
 		}
+	}
+}
+
+// TestCheckCookiesInOrder: whatever order a provider lists its checks in, the
+// cookies come as Auth.js sends them.
+func TestCheckCookiesInOrder(t *testing.T) {
+	s := newSite(t, func(s *site, _ *gatebook.Config) { s.idp.checks = []string{"nonce", "pkce", "state"} })
+	var got []string
+	for _, c := range s.post("/auth/signin/idp", nil).Cookies() {
+		got = append(got, c.Name)
+	}
+	if want := []string{"authjs.state", "authjs.pkce.code_verifier", "authjs.nonce"}; !slices.Equal(got, want) {
+		t.Errorf("cookies %v, want %v", got, want)
+	}
+}
+
+// TestLinkToken: the token of a magic link has the form that Auth.js gives it.
+func TestLinkToken(t *testing.T) {
+	s := newSite(t, nil)
+	s.post("/auth/signin/email", url.Values{"email": {"ada@example.com"}})
+	if link := s.mail.link(t); !regexp.MustCompile(`[?&]token=[0-9a-f]{64}(&|$)`).MatchString(link) {
+		t.Errorf("link = %s, want a token of 64 hex digits", link)
 	}
 }

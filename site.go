@@ -53,7 +53,7 @@ func (x *exchange) signInPage() {
 			SignInURL: x.signInURL(info.ID), CallbackURL: x.callbackURL(info.ID)}
 		if c, ok := p.(CredentialsProvider); ok {
 			for _, f := range c.Fields() {
-				pp.Fields = append(pp.Fields, pages.Field{Name: f.Name, Label: f.Label, Type: f.Type, Placeholder: f.Placeholder, Required: true})
+				pp.Fields = append(pp.Fields, pages.Field{Name: f.Name, Label: f.Label, Type: f.Type, Placeholder: f.Placeholder})
 			}
 		}
 		if _, ok := p.(WebAuthnProvider); ok {
