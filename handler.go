@@ -157,7 +157,7 @@ type exchange struct {
 	query      map[string]string
 	form       map[string]string
 	fields     []Param         // of a form that was posted, in order
-	data       json.RawMessage // the member data of a JSON body
+	data       json.RawMessage // the member data of the body, as JSON
 	csrfToken  string
 	csrfCookie string // the value that is to be set, or empty
 	csrfOK     bool   // a POST with the token of its cookie, from no foreign origin
@@ -232,6 +232,9 @@ func (x *exchange) readForm() bool {
 		for _, f := range fields {
 			x.form[f.Name] = f.Value
 		}
+		if data, ok := x.form["data"]; ok {
+			x.data = claims.AppendString(nil, data)
+		}
 	}
 	return true
 }
@@ -271,8 +274,9 @@ func (x *exchange) readCSRF() {
 func (x *exchange) readCallbackURL() error {
 	name := x.cookieName(callbackCookie)
 	stored, _ := x.jar.Get(name)
-	wish, where := x.form["callbackUrl"], "body"
-	if wish == "" {
+	wish, given := x.form["callbackUrl"]
+	where := "body"
+	if !given {
 		wish, where = x.query["callbackUrl"], "query"
 	}
 	if wish == "" {
@@ -562,6 +566,8 @@ func (x *exchange) serveSession(up *update) {
 		case !errors.Is(err, ErrNoSession):
 			x.a.log.Error("read session", "error", err.Error())
 		}
+	} else {
+		x.a.endCookies(x.visit) // what is left of a token that lost a part
 	}
 	x.json(http.StatusOK, body, up == nil)
 }
