@@ -17,6 +17,9 @@ var updateDifferences = flag.Bool("update-differences", false, "write docs/diffe
 // difference is one way in which a client or an application can notice that this
 // is not Auth.js.
 type difference struct {
+	// ID is how test/interop names the difference where Auth.js and Gatebook are
+	// seen side by side; empty when they cannot be.
+	ID       string   `json:"id"`
 	Area     string   `json:"area"`
 	AuthJS   string   `json:"authjs"`
 	Gatebook string   `json:"gatebook"`

@@ -668,7 +668,7 @@ func TestCallbackURL(t *testing.T) {
 	}
 	for _, tt := range []struct{ body, query, cookie, want string }{
 		{"/body", "/query", "/cookie", "/body"},
-		{"", "/query", "/cookie", "/query"},
+		{"", "/query", "/cookie", "/cookie"}, // as in Auth.js: an empty one is one
 		{"", "", "/cookie", "/cookie"},
 		{"//evil.example", "/query", "/cookie", ""},
 		{"/one&callbackUrl=/two", "", "", "/two"},

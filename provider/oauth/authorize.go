@@ -28,7 +28,7 @@ func isProtected(name string) bool { return slices.Contains(protected, name) }
 // the configured ones, response_type, client_id, redirect_uri, those of b that
 // the flow's safety does not rest on, state, code_challenge,
 // code_challenge_method, nonce. For a discovered endpoint the configured ones
-// follow redirect_uri and the default scope comes last. Of the same name the
+// follow redirect_uri; the default scope comes after them, or last without any. Of the same name the
 // later value counts, at the earlier place.
 func (p *Provider) Begin(ctx context.Context, b *gatebook.Begin) (*gatebook.Redirection, error) {
 	ends, err := p.endpoints(ctx)
@@ -46,6 +46,9 @@ func (p *Provider) Begin(ctx context.Context, b *gatebook.Begin) (*gatebook.Redi
 	params.set("redirect_uri", b.RedirectURI)
 	if p.cfg.AuthURL == "" {
 		p.addConfigured(&params)
+		if len(p.cfg.AuthParams) > 0 { // the default scope is one of them then
+			p.addScope(&params)
+		}
 	}
 	for _, q := range b.Params {
 		if !isProtected(q.Name) {
@@ -62,11 +65,16 @@ func (p *Provider) Begin(ctx context.Context, b *gatebook.Begin) (*gatebook.Redi
 		out.Nonce = newNonce()
 		params.set("nonce", string(out.Nonce))
 	}
+	p.addScope(&params)
+	out.URL = base + "?" + params.encode()
+	return out, nil
+}
+
+// addScope adds the default scope of OpenID Connect where there is none.
+func (p *Provider) addScope(params *paramList) {
 	if p.isOIDC() && !params.has("scope") {
 		params.set("scope", "openid profile email")
 	}
-	out.URL = base + "?" + params.encode()
-	return out, nil
 }
 
 func (p *Provider) addConfigured(params *paramList) {

@@ -24,7 +24,7 @@ type mockServer struct {
 	mu      sync.Mutex
 	answers map[string]answering // by path
 	claims  map[string]any       // of the ID token; nil leaves a claim out
-	alg     string               // of the ID token's header, if not RS256
+	alg     string               // how the ID token is signed: RS256, HS256, forged
 	nonce   string
 	asked   []string
 }
@@ -35,15 +35,19 @@ type answering struct {
 	body   string
 }
 
-var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
+// signingKey signs ID tokens, and forgingKey those of somebody else.
+var signingKey, forgingKey = sync.OnceValue(newKey), sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
 	return key
-})
+}
 
 func newMock(t *testing.T) *mockServer {
+	t.Helper()
 	m := &mockServer{}
 	m.reset()
 	m.server = httptest.NewServer(m)
@@ -119,11 +123,14 @@ func (m *mockServer) idToken() string {
 	if err != nil {
 		panic(err)
 	}
-	var key any = signingKey()
-	if m.alg == "HS256" {
-		key = []byte(clientSecret)
+	signing := jose.SigningKey{Algorithm: jose.RS256, Key: signingKey()}
+	switch m.alg {
+	case "HS256":
+		signing = jose.SigningKey{Algorithm: jose.HS256, Key: []byte(clientSecret)}
+	case "forged":
+		signing.Key = forgingKey()
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(m.alg), Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "key"))
+	signer, err := jose.NewSigner(signing, (&jose.SignerOptions{}).WithHeader("kid", "key"))
 	if err != nil {
 		panic(err)
 	}

@@ -193,6 +193,8 @@ func tidy(o gatebook.Claims) gatebook.Claims {
 		switch name {
 		case "user":
 			inner = ordered(inner, "id", "name", "email", "emailVerified", "image")
+		case "credentials": // a form is a map in Go
+			inner = ordered(inner, slices.Sorted(inner.Names())...)
 		case "account":
 			inner = ordered(inner, "", "expires_at", "provider", "type", "providerAccountId", "userId")
 		case "session", "result", "signInInfo":

@@ -173,12 +173,21 @@ func (a *authjsSite) control(t *testing.T, what string, in, out any) {
 	}
 }
 
-func (a *authjsSite) address() string             { return a.node.addr }
-func (a *authjsSite) label(r *http.Request)       { r.Header.Set("X-Interop-Site", a.id) }
-func (a *authjsSite) behave(t *testing.T, d does) { a.control(t, "does", every(d), nil) }
-func (a *authjsSite) seed(t *testing.T, r rows)   { a.control(t, "seed", r, nil) }
+func (a *authjsSite) address() string       { return a.node.addr }
+func (a *authjsSite) label(r *http.Request) { r.Header.Set("X-Interop-Site", a.id) }
+
+func (a *authjsSite) behave(t *testing.T, d does) {
+	t.Helper()
+	a.control(t, "does", every(d), nil)
+}
+
+func (a *authjsSite) seed(t *testing.T, r rows) {
+	t.Helper()
+	a.control(t, "seed", r, nil)
+}
 
 func (a *authjsSite) take(t *testing.T) []call {
+	t.Helper()
 	var calls []call
 	a.control(t, "take", nil, &calls)
 	return calls

@@ -93,9 +93,6 @@ func postJSON(path, body string, opts ...option) step {
 	return request("POST", path, body, append([]option{with("Content-Type", "application/json")}, opts...)...)
 }
 
-// named gives a step another label, for requests that say little by themselves.
-func named(label string, s step) step { return step{label, s.do} }
-
 // quietly does steps that other scenarios compare; only what they leave counts.
 func quietly(steps ...step) step {
 	return step{"", func(v *visitor) {
@@ -200,9 +197,6 @@ func steps(list ...any) []step {
 	}
 	return all
 }
-
-// secretText is what secrets are called where Auth.js makes a text of several.
-func (v *visitor) secretText() string { return strings.Join(v.setup.Secrets, ",") }
 
 // fill replaces $names in a text.
 func (v *visitor) fill(s string) string {
