@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -55,5 +56,15 @@ func TestLostChunk(t *testing.T) {
 		if !strings.Contains(cleared, name+"=; Max-Age=0") {
 			t.Errorf("%s stays; Set-Cookie:\n%s", name, cleared)
 		}
+	}
+}
+
+// TestLinkTokenForm: the token of a magic link has the form that Auth.js gives
+// it.
+func TestLinkTokenForm(t *testing.T) {
+	s := newSite(t, nil)
+	s.post("/auth/signin/email", url.Values{"email": {"ada@example.com"}})
+	if link := s.mail.link(t); !regexp.MustCompile(`[?&]token=[0-9a-f]{64}(&|$)`).MatchString(link) {
+		t.Errorf("link = %s, want a token of 64 hex digits", link)
 	}
 }
