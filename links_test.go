@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,6 +189,16 @@ func TestLinksAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWire(t, withLinks(t, limits(tt.limits)))
 			const crowd = 24
+			// Nobody commits before everybody has found room.
+			var arrived atomic.Int32
+			all := make(chan bool)
+			w.spy.before = func(*gatebook.Act) error {
+				if arrived.Add(1) == crowd {
+					close(all)
+				}
+				<-all
+				return nil
+			}
 			var wg sync.WaitGroup
 			for i := range crowd {
 				address := "ada@example.com"
