@@ -4,7 +4,7 @@
 //	links, err := email.New(email.Config{From: "Acme <login@acme.example>", Mailer: mailer})
 //
 // A [Mailer] brings the mail on its way; module mail/smtp has one for SMTP, and
-// a service with an HTTP API needs one method. The package makes the message
+// package mail/httpmail one for each of six services. The package makes the message
 // and decides what counts as an address; tokens and links are made, kept and
 // checked by package gatebook.
 package email
@@ -49,6 +49,8 @@ type Message struct {
 	// Text and HTML hold the link, which is a secret.
 	Text string
 	HTML string
+	// Link is the link alone, for mailers whose text is elsewhere.
+	Link gatebook.Secret
 }
 
 // String names recipient and subject, and leaves out the secret rest.
@@ -85,8 +87,8 @@ type Config struct {
 	// visible characters of ASCII, which nobody can guess: whoever does is signed
 	// in. If nil, 32 random bytes.
 	GenerateVerificationToken func() string
-	// Compose makes the message of a link, in place of the built-in one. From
-	// and To are filled in when it leaves them empty.
+	// Compose makes the message of a link, in place of the built-in one. From,
+	// To and Link are filled in when it leaves them empty.
 	Compose func(link *gatebook.MagicLink) (*Message, error)
 }
 
@@ -219,6 +221,9 @@ func (p *Provider) Send(ctx context.Context, link *gatebook.MagicLink) error {
 	}
 	if m.To == "" {
 		m.To = link.Address
+	}
+	if m.Link == "" {
+		m.Link = link.URL
 	}
 	if err := p.cfg.Mailer.Send(ctx, m); err != nil {
 		return fmt.Errorf("send mail: %w", err)

@@ -68,6 +68,7 @@ var rooms = []room{
 	{path: "provider/credentials", ours: []string{"."}},
 	// The Mailer that it implements is provider/email's.
 	{path: "mail/smtp", ours: []string{".", "provider/email"}},
+	{path: "mail/httpmail", ours: []string{".", "provider/email"}, modules: none},
 	{path: "passkey", ours: []string{"."}},
 	{path: "adapter/sqlstore", ours: []string{".", "record", "book", "internal/sqldb"}},
 	{path: "adapter/memory", ours: []string{".", "record", "book", "adapter/sqlstore"}},
