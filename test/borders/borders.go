@@ -79,6 +79,7 @@ var rooms = []room{
 	{path: "adapter/adaptertest", ours: []string{".", "record", "book"}, modules: none},
 	{path: "gatebooktest", ours: []string{".", "book", "provider/credentials", "provider/oauth", "adapter/memory"}},
 	{path: "cmd/gatebook", ours: []string{"..."}, not: []string{"internal"}},
+	{path: "examples", ours: []string{"..."}, not: []string{"internal", "cmd"}},
 	{path: "test", ours: []string{"..."}, not: []string{"internal", "cmd"}},
 	{path: "tools", modules: none},
 }

@@ -34,18 +34,18 @@ var built struct {
 	done bool
 }
 
-// Start builds the application, once a process, and starts it with the given
-// secret. It ends with the test. It returns the address it listens at, and
-// trusts the X-Forwarded headers of whoever comes. Without Node.js or the npm
-// packages it skips the test; see package need.
-func Start(t testing.TB, secret string) (url string) {
+// Start builds the application, once a process, and starts it with an
+// environment such as "AUTH_SECRET=…". It ends with the test. It returns the
+// address it listens at, and trusts the X-Forwarded headers of whoever comes.
+// Without Node.js or the npm packages it skips the test; see package need.
+func Start(t testing.TB, env ...string) (url string) {
 	t.Helper()
 	node := need.Node(t)
 	need.Nextjs(t)
 	build(t, node)
 
 	cmd := command(t.Context(), node, "server.mjs")
-	cmd.Env = append(cmd.Env, "AUTH_SECRET="+secret)
+	cmd.Env = append(cmd.Env, env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()

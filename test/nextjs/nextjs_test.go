@@ -219,7 +219,7 @@ func TestTokensOfTheLibraries(t *testing.T) {
 
 // A service with nothing but the secret reads whom the application has signed in.
 func TestReader(t *testing.T) {
-	app := nextjs.Start(t, secret)
+	app := nextjs.Start(t, "AUTH_SECRET="+secret)
 	rd := reader(t, secret)
 	for _, scheme := range []string{"http", "https"} {
 		for _, person := range []struct{ login, id, email, role string }{
