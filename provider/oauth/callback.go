@@ -25,7 +25,7 @@ func (p *Provider) Complete(ctx context.Context, c *gatebook.Complete) (*gateboo
 	if err != nil {
 		return nil, err
 	}
-	tok, err := p.redeem(ctx, ends.tokenURL, c)
+	tok, err := p.redeem(ctx, ends, c)
 	if err != nil {
 		return nil, err
 	}

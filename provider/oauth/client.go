@@ -25,8 +25,7 @@ import (
 )
 
 // ClientKey is the private key of a client at a provider that knows its public
-// key. Have one for each provider: whoever can make us send an assertion to
-// another address could use it at a provider with the same key.
+// key.
 type ClientKey struct {
 	// ID is the key's id at the provider, the kid of what it signs. May be empty.
 	ID string
@@ -111,7 +110,7 @@ func (c *Config) validateClient() error {
 
 // authenticate completes a token request with who we are. It returns the
 // Authorization header when that is how.
-func (p *Provider) authenticate(conf *oauth2.Config) (authorization string, opts []oauth2.AuthCodeOption, err error) {
+func (p *Provider) authenticate(ends *endpoints, conf *oauth2.Config) (authorization string, opts []oauth2.AuthCodeOption, err error) {
 	switch p.cfg.ClientAuth {
 	case ClientSecretBasic, ClientSecretPost:
 		secret, err := p.secret()
@@ -125,7 +124,7 @@ func (p *Provider) authenticate(conf *oauth2.Config) (authorization string, opts
 		}
 		return authorization, nil, nil
 	case ClientSecretJWT, PrivateKeyJWT:
-		assertion, err := p.assertion(conf.Endpoint.TokenURL)
+		assertion, err := p.assertion(p.audience(ends))
 		if err != nil {
 			return "", nil, err
 		}
@@ -140,15 +139,26 @@ func (p *Provider) authenticate(conf *oauth2.Config) (authorization string, opts
 // assertionLife is how long an assertion is good for. It is used at once.
 const assertionLife = time.Minute
 
+// audience is whom an assertion is for: the issuer and nobody else, since at a
+// provider whose metadata names the token endpoint of another it would be good
+// there too (OpenID Connect Core with errata set 3, Section 9). One that has no
+// issuer, or none but its tenants', has only its token endpoint for a name.
+func (p *Provider) audience(ends *endpoints) string {
+	if ends.issuer == "" || p.cfg.Tenants != nil {
+		return ends.tokenURL
+	}
+	return ends.issuer
+}
+
 // assertion says who we are to the token endpoint (RFC 7523, Section 3).
-func (p *Provider) assertion(tokenURL string) (string, error) {
+func (p *Provider) assertion(audience string) (string, error) {
 	signer, err := p.signer()
 	if err != nil {
 		return "", err
 	}
 	now := p.cfg.Now()
 	claims, err := json.Marshal(map[string]any{
-		"iss": p.cfg.ClientID, "sub": p.cfg.ClientID, "aud": tokenURL, "jti": rand.Text(),
+		"iss": p.cfg.ClientID, "sub": p.cfg.ClientID, "aud": audience, "jti": rand.Text(),
 		"iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
 	})
 	if err != nil {

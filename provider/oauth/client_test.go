@@ -98,7 +98,7 @@ func TestAssertions(t *testing.T) {
 				if err := json.Unmarshal(payload, &claims); err != nil {
 					t.Fatal(err)
 				}
-				if claims.Iss != "client" || claims.Sub != "client" || claims.Aud != f.URL+"/token" || claims.Iat != f.now.Unix() ||
+				if claims.Iss != "client" || claims.Sub != "client" || claims.Aud != f.URL || claims.Iat != f.now.Unix() ||
 					claims.Exp != f.now.Unix()+60 || claims.JTI == "" || seen[claims.JTI] {
 					t.Errorf("claims = %s", payload)
 				}
@@ -237,5 +237,21 @@ func TestParseKey(t *testing.T) {
 		if got, err := oauth.ParseKey(text); err == nil || got != nil {
 			t.Errorf("%s: key %v, error %v", name, got, err)
 		}
+	}
+}
+
+// TestAudienceWithoutIssuer authenticates at a provider of plain OAuth 2.0.
+func TestAudienceWithoutIssuer(t *testing.T) {
+	f := newFake(t)
+	c := f.oauthConfig()
+	c.ClientAuth, c.ClientSecret = oauth.ClientSecretJWT, longSecret
+	f.profile["id"] = "1"
+	if _, err := f.signIn(t, c); err != nil {
+		t.Fatalf("sign in: %v", err)
+	}
+	parts := strings.Split(f.token.Form.Get("client_assertion"), ".")
+	var claims struct{ Aud string }
+	if err := json.Unmarshal(must(base64.RawURLEncoding.DecodeString(parts[1])), &claims); err != nil || claims.Aud != f.URL+"/token" {
+		t.Errorf("aud = %q, error %v; want the token endpoint", claims.Aud, err)
 	}
 }

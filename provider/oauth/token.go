@@ -22,16 +22,16 @@ type tokens struct {
 }
 
 // redeem exchanges the code for tokens (RFC 6749, Section 4.1.3).
-func (p *Provider) redeem(ctx context.Context, tokenURL string, c *gatebook.Complete) (*tokens, error) {
+func (p *Provider) redeem(ctx context.Context, ends *endpoints, c *gatebook.Complete) (*tokens, error) {
 	x := &exchange{base: p.http.Transport}
 	conf := oauth2.Config{
 		ClientID:    p.cfg.ClientID,
 		RedirectURL: c.RedirectURI,
 		// Always said, never AutoDetect: its second try comes after the code
 		// may have been spent.
-		Endpoint: oauth2.Endpoint{TokenURL: tokenURL, AuthStyle: oauth2.AuthStyleInParams},
+		Endpoint: oauth2.Endpoint{TokenURL: ends.tokenURL, AuthStyle: oauth2.AuthStyleInParams},
 	}
-	authorization, opts, err := p.authenticate(&conf)
+	authorization, opts, err := p.authenticate(ends, &conf)
 	if err != nil {
 		return nil, &gatebook.ProviderError{Reason: reasonConfiguration, Step: "token", Err: err}
 	}

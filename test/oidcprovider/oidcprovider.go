@@ -43,7 +43,14 @@ const (
 // Client is the relying party that the provider knows.
 type Client struct {
 	ID     string `json:"id"`
-	Secret string `json:"secret"` // sent as HTTP Basic authentication
+	Secret string `json:"secret,omitempty"`
+	// Auth is the method by which it proves who it is (RFC 7591, Section 2,
+	// token_endpoint_auth_method). If empty, client_secret_basic.
+	Auth string `json:"auth,omitempty"`
+	// Keys is its JWK Set, for private_key_jwt.
+	Keys json.RawMessage `json:"keys,omitempty"`
+	// IDTokenAlg is the algorithm of its ID tokens. If empty, RS256.
+	IDTokenAlg string `json:"idTokenAlg,omitempty"`
 	// RedirectURIs are compared exactly; http on a loopback host is allowed.
 	RedirectURIs []string `json:"redirectURIs"`
 }

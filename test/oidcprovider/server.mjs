@@ -1,8 +1,8 @@
 // An OpenID provider for interop tests: npm's oidc-provider, in memory, on a
 // free loopback port. Package oidcprovider starts it.
 //
-// The first argument is the client as JSON: {id, secret, redirectURIs}. When
-// it listens it prints a line "ready ISSUER". It ends when standard input
+// The first argument is the client as JSON: {id, secret, redirectURIs, and if
+// not the usual ones auth, keys, idTokenAlg}. When it listens it prints a line "ready ISSUER". It ends when standard input
 // closes, so it cannot outlive the test that started it.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -27,9 +27,18 @@ function configuration() {
       client_id: client.id,
       client_secret: client.secret,
       redirect_uris: client.redirectURIs,
+      token_endpoint_auth_method: client.auth ?? 'client_secret_basic',
+      ...(client.keys && { jwks: client.keys }),
+      ...(client.idTokenAlg && { id_token_signed_response_alg: client.idTokenAlg }),
       grant_types: ['authorization_code', 'refresh_token'],
     }],
-    jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 })] },
+    jwks: {
+      keys: [
+        signingKey('RS256', 'rsa', { modulusLength: 2048 }),
+        ...(client.idTokenAlg === 'ES256' ? [signingKey('ES256', 'ec', { namedCurve: 'P-256' })] : []),
+      ],
+    },
+    ...(client.idTokenAlg && { enabledJWA: { idTokenSigningAlgValues: ['RS256', client.idTokenAlg] } }),
     cookies: { keys: ['signs the cookies of a provider that lives for one test'] },
     claims: {
       openid: ['sub'],

@@ -413,7 +413,7 @@ func isAssertion(alg jose.SignatureAlgorithm, key any) func(*providers.Emulator,
 		}
 		payload, err := jws.Verify(key)
 		var c struct{ Iss, Sub, Aud, JTI string }
-		return err == nil && json.Unmarshal(payload, &c) == nil && c.Iss == client && c.Sub == client && c.Aud == e.Token && c.JTI != ""
+		return err == nil && json.Unmarshal(payload, &c) == nil && c.Iss == client && c.Sub == client && c.Aud == e.Issuer && c.JTI != ""
 	}
 }
 
