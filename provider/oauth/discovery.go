@@ -28,6 +28,8 @@ type endpoints struct {
 	// (RFC 9207, Section 3).
 	issRequired bool
 	verifier    *oidc.IDTokenVerifier
+	// keys tells whose the keys are at a provider with tenants, else nil.
+	keys *keyIssuers
 }
 
 // endpoints returns the configured endpoints, or for OpenID Connect discovered
@@ -47,14 +49,20 @@ func (p *Provider) endpoints(ctx context.Context) (*endpoints, error) {
 func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 	client := *p.http
 	client.Transport = only200{client.Transport}
-	// The keys are fetched later, under no visitor's context.
-	keysCtx := oidc.ClientContext(context.Background(), &client)
 	ctx = oidc.ClientContext(ctx, &client)
+	// The keys are fetched later, under no visitor's context.
+	keysClient := client
+	var keys *keyIssuers
+	if p.cfg.Tenants != nil {
+		keys = &keyIssuers{base: client.Transport}
+		keysClient.Transport = keys
+	}
+	keysCtx := oidc.ClientContext(context.Background(), &keysClient)
 
 	if p.cfg.AuthURL != "" && p.cfg.TokenURL != "" && p.cfg.JWKSURL != "" {
 		return &endpoints{
 			issuer: p.cfg.Issuer, authURL: p.cfg.AuthURL, tokenURL: p.cfg.TokenURL, userinfoURL: p.cfg.UserinfoURL,
-			verifier: p.newVerifier(keysCtx, p.cfg.Issuer, p.cfg.JWKSURL, nil),
+			verifier: p.newVerifier(keysCtx, p.cfg.Issuer, p.cfg.JWKSURL, nil), keys: keys,
 		}, nil
 	}
 	provider, err := oidc.NewProvider(ctx, p.cfg.Issuer)
@@ -86,6 +94,7 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 		userinfoURL: or(p.cfg.UserinfoURL, provider.UserInfoEndpoint()),
 		issRequired: extra.IssRequired,
 		verifier:    p.newVerifier(keysCtx, extra.Issuer, jwksURL, extra.Algs),
+		keys:        keys,
 	}
 	if e.authURL == "" || e.tokenURL == "" || jwksURL == "" || p.cfg.UserinfoProfile && e.userinfoURL == "" {
 		return nil, replyInvalid("discovery", errors.New("the metadata lacks an endpoint"))

@@ -46,7 +46,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, ends *endpoints, t *tokens
 	if err != nil || token.Claims(&c) != nil {
 		return invalid("", "claims are malformed")
 	}
-	if err := p.checkIssuer(ends, c); err != nil {
+	if err := p.checkIssuer(ends, c, header(raw).String("kid")); err != nil {
 		return gatebook.Claims{}, err
 	}
 	aud := texts(c.Raw("aud"))
@@ -127,7 +127,7 @@ func (k secretKey) VerifySignature(_ context.Context, jwt string) ([]byte, error
 // Section 3.1.3.6), or "" when there is none.
 func atHash(idToken, access string) string {
 	var sum []byte
-	switch alg := algorithm(idToken); {
+	switch alg := header(idToken).String("alg"); {
 	case strings.HasSuffix(alg, "256"):
 		h := sha256.Sum256([]byte(access))
 		sum = h[:]
@@ -141,18 +141,15 @@ func atHash(idToken, access string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
-// algorithm returns the alg of a compact JWS whose signature is good.
-func algorithm(jws string) string {
+// header returns the header of a compact JWS whose signature is good.
+func header(jws string) gatebook.Claims {
 	head, _, _ := strings.Cut(jws, ".")
 	b, err := base64.RawURLEncoding.DecodeString(head)
 	if err != nil {
-		return ""
+		return gatebook.Claims{}
 	}
-	header, err := gatebook.ParseClaims(b)
-	if err != nil {
-		return ""
-	}
-	return header.String("alg")
+	h, _ := gatebook.ParseClaims(b) // what is no object has no members
+	return h
 }
 
 // keySet tells the verdict in the context what came of the signature, which the

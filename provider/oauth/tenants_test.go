@@ -185,3 +185,52 @@ func TestUserParam(t *testing.T) {
 		t.Errorf("proof %+v, error %v; want the signed claim kept", proof, err)
 	}
 }
+
+// TestTenantKeys has keys that say for which tenant they are.
+func TestTenantKeys(t *testing.T) {
+	mismatch := gatebook.ProviderError{Reason: record.ReasonIssuerMismatch, Check: "iss", Step: "id_token"}
+	const all, acme, other = "{tenantid}", "acme", "other"
+	tests := []struct {
+		name       string
+		key        any // the tenant of the key that signs; nil for none
+		another    any // that of another key
+		withoutKid bool
+		want       bool
+	}{
+		{name: "of all tenants", key: all, want: true},
+		{name: "of this tenant", key: acme, want: true},
+		{name: "of another tenant", key: other},
+		{name: "of another tenant, one of all beside", key: other, another: all},
+		{name: "of none", another: all, want: true},
+		{name: "no key says", want: true},
+		{name: "token does not say which", key: other, another: all, withoutKid: true},
+		{name: "token does not say which, and no key says", withoutKid: true, want: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake(t)
+			f.handle("/common/v2.0/.well-known/openid-configuration", f.serveMetadata)
+			f.metadata["issuer"] = f.URL + "/{tenantid}/v2.0"
+			f.claims["iss"], f.claims["tid"] = f.URL+"/acme/v2.0", acme
+			f.keys = append(f.keys, rsaJWK("k2", otherRSAKey()))
+			for i, tenant := range []any{tt.key, tt.another} {
+				if tenant != nil {
+					f.keys[i]["issuer"] = f.URL + "/" + tenant.(string) + "/v2.0"
+				}
+			}
+			if tt.withoutKid {
+				f.sign = signRS256("", rsaKey())
+			}
+			c := f.config()
+			c.Issuer, c.Tenants = f.URL+"/common/v2.0", &oauth.Tenants{Issuer: f.URL + "/{tenant}/v2.0", Claim: "tid"}
+			proof, err := f.signIn(t, c)
+			if tt.want {
+				if err != nil {
+					t.Errorf("sign in: %v", err)
+				}
+				return
+			}
+			wantError(t, proof, err, mismatch)
+		})
+	}
+}
