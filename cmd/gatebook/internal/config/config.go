@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatebook/gatebook/mail/httpmail"
 	"github.com/gatebook/gatebook/provider/catalog"
 	"github.com/gatebook/gatebook/provider/oauth"
 )
@@ -97,8 +98,16 @@ type Provider struct {
 	UserinfoURL         string   `yaml:"userinfoUrl"`
 	LinkByVerifiedEmail bool     `yaml:"linkByVerifiedEmail"`
 
-	From   string        `yaml:"from"`
-	SMTP   string        `yaml:"smtp" secret:"yes"`
+	From string `yaml:"from"`
+	SMTP string `yaml:"smtp" secret:"yes"`
+	// Service is one of httpmail.IDs, in the place of SMTP; the rest is that of
+	// httpmail.Config.
+	Service         string `yaml:"service"`
+	Key             string `yaml:"key" secret:"yes"`
+	Domain          string `yaml:"domain"`
+	Region          string `yaml:"region"`
+	TransactionalID string `yaml:"transactionalId"`
+
 	MaxAge time.Duration `yaml:"maxAge"`
 
 	// Line is where it stands in the file.
@@ -191,6 +200,10 @@ func (c *Config) override(env Lookup) {
 	}
 	for i := range c.Providers {
 		p := &c.Providers[i]
+		if p.Service != "" {
+			set(&p.Key, oauth.EnvName(p.Service, "KEY"))
+			set(&p.TransactionalID, oauth.EnvName(p.Service, "TRANSACTIONAL_ID"))
+		}
 		if p.Type == "email" || p.ID == "" {
 			continue
 		}
@@ -239,6 +252,11 @@ func (p *Provider) check(d *decoder, key string) {
 	mail := p.Type == "email"
 	refuse("from", !mail && p.From != "")
 	refuse("smtp", !mail && p.SMTP != "")
+	refuse("service", !mail && p.Service != "")
+	refuse("key", !mail && p.Key != "")
+	refuse("domain", !mail && p.Domain != "")
+	refuse("region", !mail && p.Region != "")
+	refuse("transactionalId", !mail && p.TransactionalID != "")
 	refuse("maxAge", !mail && p.MaxAge != 0)
 	refuse("issuer", mail && p.Issuer != "")
 	refuse("clientId", mail && p.ClientID != "")
@@ -278,11 +296,32 @@ func (p *Provider) check(d *decoder, key string) {
 		need("userinfoUrl", p.UserinfoURL)
 	case "email":
 		need("from", p.From)
-		need("smtp", p.SMTP)
+		p.checkService(d, key)
 	case "credentials":
 		d.fail(p.Line, key+".type", "passwords are checked by the application: use the Go package, not this command")
 	default:
 		d.fail(p.Line, key+".type", "%q is none of oidc, oauth, email", p.Type)
+	}
+}
+
+// checkService checks how a provider of type email sends.
+func (p *Provider) checkService(d *decoder, key string) {
+	services := httpmail.IDs()
+	switch {
+	case p.SMTP != "" && p.Service != "":
+		d.fail(p.Line, key+".service", "stands beside smtp: mails are sent by one of them")
+	case p.SMTP == "" && p.Service == "":
+		d.fail(p.Line, key+".smtp", "is missing; or name a service: %s", strings.Join(services, ", "))
+	case p.Service != "" && !slices.Contains(services, p.Service):
+		hint := "it is none of " + strings.Join(services, ", ")
+		if near := nearest(p.Service, services); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		d.fail(p.Line, key+".service", "%q is not known: %s", p.Service, hint)
+	case p.Service != "" && p.Key == "":
+		d.fail(p.Line, key+".key", "is missing: set it or %s", oauth.EnvName(p.Service, "KEY"))
+	case p.Service == "" && (p.Key != "" || p.Domain != "" || p.Region != "" || p.TransactionalID != ""):
+		d.fail(p.Line, key+".service", "is missing, and key, domain, region and transactionalId belong to one")
 	}
 }
 

@@ -94,6 +94,21 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestMailService(t *testing.T) {
+	const file = "secrets: [a]\nproviders: [{type: email, from: a@b.example, service: loops, key: '${KEY}', transactionalId: t}]\n"
+	c, err := load(t, file, env{"KEY": "file"})
+	if err != nil || c.Providers[0].Key != "file" || c.Providers[0].TransactionalID != "t" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	c, err = load(t, file, env{"KEY": "file", "AUTH_LOOPS_KEY": "env", "AUTH_LOOPS_TRANSACTIONAL_ID": "u"})
+	if err != nil || c.Providers[0].Key != "env" || c.Providers[0].TransactionalID != "u" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := load(t, strings.Replace(file, "'${KEY}'", "hunter2", 1), env{}); err != nil || !c.Literal {
+		t.Errorf("a key in the file is a secret in the file: %+v, %v", c, err)
+	}
+}
+
 func TestEnvironmentIsAboveTheFile(t *testing.T) {
 	e := env{"NEW": "n", "GITHUB": "g", "SMTP": "smtp://localhost", "AUTH_SECRET": "first", "AUTH_SECRET_2": "second",
 		"AUTH_URL": "https://other.example", "AUTH_TRUST_HOST": "1", "AUTH_REDIRECT_PROXY_URL": "https://proxy.example", "AUTH_GITHUB_SECRET": "env", "AUTH_ACME_ISSUER": "https://env.example"}
@@ -152,6 +167,13 @@ func TestMistakes(t *testing.T) {
 		{"no such type", "secrets: [a]\nproviders: [{id: a, type: saml}]\n", []string{`providers[0].type: "saml" is none of oidc, oauth, email`}},
 		{"passwords", "secrets: [a]\nproviders: [{id: a, type: credentials}]\n", []string{`providers[0].type: passwords are checked by the application`}},
 		{"issuer missing", "secrets: [a]\nproviders: [{id: a, type: oidc, clientId: b}]\n", []string{`gatebook.yaml:2: providers[0].issuer: is missing`}},
+		{"a mail service", "secrets: [a]\nproviders:\n  - {type: email, from: a@b.example}\n  - {type: email, from: a@b.example, smtp: 'smtp://c', service: resend, key: d}\n" +
+			"  - {type: email, from: a@b.example, service: postmrk, key: d}\n  - {type: email, from: a@b.example, service: fax, key: d}\n" +
+			"  - {type: email, from: a@b.example, service: mailgun}\n  - {type: email, from: a@b.example, smtp: 'smtp://c', domain: d.example}\n  - {id: github, clientId: a, service: resend, key: d}\n",
+			[]string{`:3: providers[0].smtp: is missing; or name a service: forwardemail, loops`, `:4: providers[1].service: stands beside smtp`,
+				`:5: providers[2].service: "postmrk" is not known: did you mean postmark?`, `:6: providers[3].service: "fax" is not known: it is none of forwardemail`,
+				`:7: providers[4].key: is missing: set it or AUTH_MAILGUN_KEY`, `:8: providers[5].service: is missing, and key, domain`,
+				`:9: providers[6].service: does not belong`, `:9: providers[6].key: does not belong`}},
 		{"what does not belong", "secrets: [a]\nproviders: [{type: email, from: a@b.example, smtp: 'smtp://c', issuer: d}]\n", []string{`providers[0].issuer: does not belong to a provider of type email`}},
 		{"key id without a key", "secrets: [a]\nproviders: [{id: apple, keyId: a}]\n", []string{`gatebook.yaml:2: providers[0].keyId: belongs to a privateKey, which is missing`}},
 		{"key of a mail provider", "secrets: [a]\nproviders: [{type: email, from: a, smtp: b, privateKey: k}]\n", []string{`providers[0].privateKey: does not belong to a provider of type email`}},

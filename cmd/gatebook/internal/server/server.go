@@ -21,6 +21,7 @@ import (
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlite"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
+	"github.com/gatebook/gatebook/mail/httpmail"
 	"github.com/gatebook/gatebook/mail/smtp"
 	"github.com/gatebook/gatebook/provider/catalog"
 	"github.com/gatebook/gatebook/provider/email"
@@ -145,10 +146,17 @@ func basePath(cfg *config.Config) string {
 	return "/auth"
 }
 
+func newMailer(p config.Provider) (email.Mailer, error) {
+	if p.Service == "" {
+		return smtp.New(smtp.Config{URL: gatebook.Secret(p.SMTP)})
+	}
+	return httpmail.New(p.Service, httpmail.Config{Key: gatebook.Secret(p.Key), Domain: p.Domain, Region: p.Region, TransactionalID: p.TransactionalID})
+}
+
 func provide(p config.Provider) (gatebook.Provider, error) {
 	switch p.Type {
 	case "email":
-		mailer, err := smtp.New(smtp.Config{URL: gatebook.Secret(p.SMTP)})
+		mailer, err := newMailer(p)
 		if err != nil {
 			return nil, err
 		}
