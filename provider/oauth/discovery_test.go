@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -281,12 +282,14 @@ func TestNothingLeaks(t *testing.T) {
 // FuzzReplies feeds a provider's replies to the engine. Whatever they are, there
 // is a proof with an account or an error that quotes nothing.
 func FuzzReplies(f *testing.F) {
-	f.Add(`{"access_token":"at"}`, `{"id":1,"email":"Ada@Example.com"}`)
-	f.Add(`{"access_token":"at","token_type":"Bearer","expires_in":"3600","scope":["a"]}`, `{"sub":"x","name":{"a":[1]}}`)
-	f.Add(`{"error":"invalid_grant"}`, ``)
-	f.Add(`[]`, `{"id":"\ud800"}`)
-	f.Add("{\"access_token\":\"a\",\"access_token\":\"\u0000\"}", `{"id":1e999,"a.b":{"0":null}}`)
-	f.Fuzz(func(t *testing.T, token, profile string) {
+	f.Add(`{"access_token":"at"}`, `{"id":1,"email":"Ada@Example.com","email_verified":"true"}`, `{"name":{"firstName":"Ada","lastName":"L"}}`)
+	f.Add(`{"access_token":"at","token_type":"Bearer","expires_in":"3600","scope":["a"]}`, `{"sub":"x","name":{"a":[1]},"email":"a@b.example","list":["A@b.example"]}`, `{"email":"x@example.com","sub":"y"}`)
+	f.Add(`{"error":"invalid_grant"}`, ``, ``)
+	f.Add(`{"error":{"code":190,"type":"OAuthException"}}`, ``, `[`)
+	f.Add(`{"ok":false}`, `{"id":1}`, `{"name":{"firstName":"\u0000"}}`)
+	f.Add(`[]`, `{"id":"\ud800"}`, `{}`)
+	f.Add("{\"access_token\":\"a\",\"access_token\":\"\u0000\"}", `{"id":1e999,"a.b":{"0":null}}`, `null`)
+	f.Fuzz(func(t *testing.T, token, profile, user string) {
 		rt := transport(func(r *http.Request) (*http.Response, error) {
 			body := token
 			if r.URL.Path == "/userinfo" {
@@ -297,13 +300,20 @@ func FuzzReplies(f *testing.F) {
 		p, err := oauth.New(oauth.Config{
 			ID: "acme", Type: "oauth", ClientID: "c", ClientSecret: "s", Client: &http.Client{Transport: rt},
 			AuthURL: "https://a.example/a", TokenURL: "https://a.example/token", UserinfoURL: "https://a.example/userinfo",
-			Profile: oauth.Profile{Name: []string{"name.a.0", "a.b.0"}},
+			UserParam: "user",
+			Profile: oauth.Profile{
+				Name:          []string{"{user.name.firstName} {user.name.lastName}", "name.a.0", "a.b.0"},
+				EmailVerified: []string{"email_verified", "list"},
+			},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		proof, err := p.Complete(t.Context(), &gatebook.Complete{
-			State: "s", CodeVerifier: "v", Params: map[string]string{"state": "s", "code": "c"}})
+		complete := func(user string) (*gatebook.Proof, error) {
+			return p.Complete(t.Context(), &gatebook.Complete{
+				State: "s", CodeVerifier: "v", Params: map[string]string{"state": "s", "code": "c", "user": user}})
+		}
+		proof, err := complete(user)
 		if err != nil {
 			var e *gatebook.ProviderError
 			if proof != nil || !errors.As(err, &e) || e.Reason == "" || e.Step == "" {
@@ -316,6 +326,56 @@ func FuzzReplies(f *testing.F) {
 		}
 		if strings.ContainsFunc(proof.User.Name+proof.User.Email, func(r rune) bool { return r < ' ' }) {
 			t.Errorf("control characters in %+v", proof.User)
+		}
+		// What the browser brings decides nothing but the name.
+		plain, err := complete("")
+		if err != nil || plain.Account.ProviderAccountID != proof.Account.ProviderAccountID ||
+			plain.User.Email != proof.User.Email || plain.EmailVerified != proof.EmailVerified {
+			t.Errorf("with user %q: %+v, without: %+v, %v", user, proof, plain, err)
+		}
+		if proof.EmailVerified && proof.User.Email == "" {
+			t.Error("no address is verified")
+		}
+	})
+}
+
+// FuzzIDToken feeds ID tokens to the engine. None is good but the one that the
+// provider's key signed.
+func FuzzIDToken(f *testing.F) {
+	now := time.Unix(1_800_000_000, 0)
+	claims := object{"iss": "https://op.example", "aud": "c", "sub": "ada-1", "exp": now.Unix() + 300, "iat": now.Unix(), "nonce": "n"}
+	good := signRS256("k1", rsaKey())(claims)
+	parts := strings.Split(good, ".")
+	for _, seed := range []string{
+		good, signNone(claims), signRS256("k1", otherRSAKey())(claims), signHS256([]byte("s"))(claims), signES256(claims),
+		parts[0] + "." + parts[1] + ".", parts[0] + ".." + parts[2], good + "=", good + "\n", " " + good, strings.ToUpper(good),
+		`{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
+	} {
+		f.Add(seed)
+	}
+	keys := string(must(json.Marshal(object{"keys": []object{rsaJWK("k1", rsaKey())}})))
+	f.Fuzz(func(t *testing.T, token string) {
+		rt := transport(func(r *http.Request) (*http.Response, error) {
+			body := keys
+			if r.URL.Path == "/token" {
+				body = string(must(json.Marshal(object{"access_token": "at", "id_token": token})))
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+		})
+		p, err := oauth.New(oauth.Config{
+			ID: "acme", Issuer: "https://op.example", ClientID: "c", ClientSecret: "s", Client: &http.Client{Transport: rt},
+			AuthURL: "https://op.example/a", TokenURL: "https://op.example/token", JWKSURL: "https://op.example/keys",
+			Now: func() time.Time { return now },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof, err := p.Complete(t.Context(), &gatebook.Complete{
+			State: "s", CodeVerifier: "v", Nonce: "n", Params: map[string]string{"state": "s", "code": "c"}})
+		// The last character of a signature has bits that decode to nothing.
+		signed := strings.HasPrefix(token, parts[0]+"."+parts[1]+".")
+		if err == nil && !signed || err != nil && token == good {
+			t.Errorf("token %q: proof %+v, error %v", token, proof, err)
 		}
 	})
 }
