@@ -19,6 +19,7 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/passkey"
+	"github.com/gatebook/gatebook/passkey/passkeytest"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -48,13 +49,13 @@ func (s *site) refused(to, wantTo, check string) {
 	}
 }
 
-func set(member string, value any) spoil {
-	return func(a *answer) { a.clientData[member] = value }
+func set(member string, value any) func(*passkeytest.Answer) {
+	return func(a *passkeytest.Answer) { a.Client[member] = value }
 }
 
 // bad are answers that neither ceremony may take.
 var bad = map[string]struct {
-	spoil spoil
+	spoil func(*passkeytest.Answer)
 	check string
 }{
 	"origin":                     {set("origin", "https://evil.example"), "origin"},
@@ -74,47 +75,49 @@ var bad = map[string]struct {
 	"challenge, empty":           {set("challenge", ""), "challenge"},
 	"challenge, other ceremony":  {set("type", "webauthn.other"), "type"},
 	"type, payment":              {set("type", "payment.get"), "type"},
-	"RP id":                      {func(a *answer) { a.rpID = "evil.example" }, "rpId"},
-	"RP id, domain above":        {func(a *answer) { a.rpID = "example.com" }, "rpId"},
-	"nobody there":               {func(a *answer) { a.flags &^= flagUP }, "userPresent"},
-	"not verified":               {func(a *answer) { a.flags &^= flagUV }, "userVerified"},
-	"backed up, not eligible":    {func(a *answer) { a.flags &^= flagBE }, "backupEligible"},
-	"client data, no JSON":       {func(a *answer) { a.clientBytes = []byte("{") }, "format"},
-	"client data, array":         {func(a *answer) { a.clientBytes = []byte("[]") }, "format"},
-	"client data, empty":         {func(a *answer) { a.clientBytes = []byte{} }, "format"},
+	"RP id":                      {func(a *passkeytest.Answer) { a.RPID = "evil.example" }, "rpId"},
+	"RP id, domain above":        {func(a *passkeytest.Answer) { a.RPID = "example.com" }, "rpId"},
+	"nobody there":               {func(a *passkeytest.Answer) { a.Flags &^= passkeytest.UserPresent }, "userPresent"},
+	"not verified":               {func(a *passkeytest.Answer) { a.Flags &^= passkeytest.UserVerified }, "userVerified"},
+	"backed up, not eligible":    {func(a *passkeytest.Answer) { a.Flags &^= passkeytest.BackupEligible }, "backupEligible"},
+	"client data, no JSON":       {func(a *passkeytest.Answer) { a.ClientData = []byte("{") }, "format"},
+	"client data, array":         {func(a *passkeytest.Answer) { a.ClientData = []byte("[]") }, "format"},
+	"client data, empty":         {func(a *passkeytest.Answer) { a.ClientData = []byte{} }, "format"},
 	"client data, types":         {set("challenge", 1), "format"},
-	"authenticator data, empty":  {func(a *answer) { a.authData = []byte{} }, "format"},
-	"authenticator data, short":  {func(a *answer) { a.authData = a.data()[:36] }, "format"},
-	"authenticator data, longer": {func(a *answer) { a.authData = append(a.data(), 0) }, "format"},
-	"extensions announced":       {func(a *answer) { a.flags |= 0x80 }, "format"},
-	"raw id":                     {func(a *answer) { a.rawID = "AAAA" }, "format"},
-	"type of credential":         {func(a *answer) { a.typ = "password" }, "format"},
-	"no type of credential":      {func(a *answer) { a.typ = "" }, "format"},
+	"authenticator data, empty":  {func(a *passkeytest.Answer) { a.AuthData = []byte{} }, "format"},
+	"authenticator data, short":  {func(a *passkeytest.Answer) { a.AuthData = a.Data()[:36] }, "format"},
+	"authenticator data, longer": {func(a *passkeytest.Answer) { a.AuthData = append(a.Data(), 0) }, "format"},
+	"extensions announced":       {func(a *passkeytest.Answer) { a.Flags |= passkeytest.ExtensionData }, "format"},
+	"raw id":                     {func(a *passkeytest.Answer) { a.RawID = "AAAA" }, "format"},
+	"type of credential":         {func(a *passkeytest.Answer) { a.Type = "password" }, "format"},
+	"no type of credential":      {func(a *passkeytest.Answer) { a.Type = "" }, "format"},
 }
 
 func TestBadRegistrations(t *testing.T) {
 	tests := maps.Clone(bad)
 	for name, tt := range map[string]struct {
-		spoil spoil
+		spoil func(*passkeytest.Answer)
 		check string
 	}{
-		"an assertion's type":      {set("type", "webauthn.get"), "type"},
-		"no attested data":         {func(a *answer) { a.flags &^= flagAT }, "format"},
-		"attested data, cut":       {func(a *answer) { a.credential = a.credential[:40] }, "format"},
-		"attested data, missing":   {func(a *answer) { a.credential = nil }, "format"},
-		"id longer than data":      {func(a *answer) { a.credential[16], a.credential[17] = 3, 255 }, "format"},
-		"id of another length":     {func(a *answer) { a.credential[17]-- }, "format"},
-		"another credential's id":  {func(a *answer) { a.credential[20]++ }, "attestation"},
-		"key cut":                  {func(a *answer) { a.credential = a.credential[:len(a.credential)-5] }, "format"},
-		"object, empty":            {func(a *answer) { a.object = []byte{} }, "format"},
-		"object, not CBOR":         {func(a *answer) { a.object = []byte{0xff} }, "format"},
-		"object, a number":         {func(a *answer) { a.object = []byte{0x01} }, "format"},
-		"object, endless":          {func(a *answer) { a.object = []byte{0xbf, 0x61, 'a', 0x01, 0xff} }, "format"},
-		"object, deep":             {func(a *answer) { a.object = []byte(strings.Repeat("\x81", 5000)) }, "format"},
-		"object, huge length":      {func(a *answer) { a.object = []byte{0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }, "format"},
-		"format, unknown":          {func(a *answer) { a.format = "mine" }, "attestation"},
-		"format none, statement":   {func(a *answer) { a.statement = map[string]any{"sig": []byte{1}} }, "attestation"},
-		"format packed, signature": {func(a *answer) { a.format, a.statement = "packed", map[string]any{"alg": -7, "sig": []byte{1}} }, "attestation"},
+		"an assertion's type":     {set("type", "webauthn.get"), "type"},
+		"no attested data":        {func(a *passkeytest.Answer) { a.Flags &^= passkeytest.AttestedData }, "format"},
+		"attested data, cut":      {func(a *passkeytest.Answer) { a.Credential = a.Credential[:40] }, "format"},
+		"attested data, missing":  {func(a *passkeytest.Answer) { a.Credential = nil }, "format"},
+		"id longer than data":     {func(a *passkeytest.Answer) { a.Credential[16], a.Credential[17] = 3, 255 }, "format"},
+		"id of another length":    {func(a *passkeytest.Answer) { a.Credential[17]-- }, "format"},
+		"another credential's id": {func(a *passkeytest.Answer) { a.Credential[20]++ }, "attestation"},
+		"key cut":                 {func(a *passkeytest.Answer) { a.Credential = a.Credential[:len(a.Credential)-5] }, "format"},
+		"object, empty":           {func(a *passkeytest.Answer) { a.Object = []byte{} }, "format"},
+		"object, not CBOR":        {func(a *passkeytest.Answer) { a.Object = []byte{0xff} }, "format"},
+		"object, a number":        {func(a *passkeytest.Answer) { a.Object = []byte{0x01} }, "format"},
+		"object, endless":         {func(a *passkeytest.Answer) { a.Object = []byte{0xbf, 0x61, 'a', 0x01, 0xff} }, "format"},
+		"object, deep":            {func(a *passkeytest.Answer) { a.Object = []byte(strings.Repeat("\x81", 5000)) }, "format"},
+		"object, huge length":     {func(a *passkeytest.Answer) { a.Object = []byte{0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }, "format"},
+		"format, unknown":         {func(a *passkeytest.Answer) { a.Format = "mine" }, "attestation"},
+		"format none, statement":  {func(a *passkeytest.Answer) { a.Statement = map[string]any{"sig": []byte{1}} }, "attestation"},
+		"format packed, signature": {func(a *passkeytest.Answer) {
+			a.Format, a.Statement = "packed", map[string]any{"alg": -7, "sig": []byte{1}}
+		}, "attestation"},
 	} {
 		tests[name] = tt
 	}
@@ -123,7 +126,7 @@ func TestBadRegistrations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, nil)
 			b := s.browser()
-			to := b.register(newDevice(t, origin), "email=ada@example.com", tt.spoil)
+			to := b.register(passkeytest.New(t, origin), "email=ada@example.com", tt.spoil)
 			s.refused(to, verification, tt.check)
 			if b.session() != "" {
 				t.Error("somebody is signed in")
@@ -135,7 +138,7 @@ func TestBadRegistrations(t *testing.T) {
 // Truncating what an authenticator sent anywhere is refused and nothing else.
 func TestTruncatedCBOR(t *testing.T) {
 	s := newSite(t, signUp, nil)
-	b, d := s.browser(), newDevice(t, origin)
+	b, d := s.browser(), passkeytest.New(t, origin)
 	p, err := passkey.New(signUp)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +147,7 @@ func TestTruncatedCBOR(t *testing.T) {
 	var whole struct {
 		Response struct{ AttestationObject string }
 	}
-	good := d.create(o)
+	good := d.Create(t, o)
 	if err := json.Unmarshal([]byte(good), &whole); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +160,7 @@ func TestTruncatedCBOR(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range object {
-		cut := d.create(o, func(a *answer) { a.object = object[:n] })
+		cut := d.Create(t, o, func(a *passkeytest.Answer) { a.Object = object[:n] })
 		if reg, err := p.Register(c, []byte(cut)); err == nil {
 			t.Errorf("the first %d of %d bytes register %+v", n, len(object), reg)
 		}
@@ -180,13 +183,13 @@ func TestAlgorithms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, k := range map[string]func(*device){
-		"Ed25519": func(d *device) { d.use(ed) },
-		"P-256":   func(d *device) { d.use(curve(elliptic.P256())) },
-		"RSA":     func(d *device) { d.use(rsaKey) },
+	for name, k := range map[string]func(*passkeytest.Authenticator){
+		"Ed25519": func(d *passkeytest.Authenticator) { d.SetKey(t, ed) },
+		"P-256":   func(d *passkeytest.Authenticator) { d.SetKey(t, curve(elliptic.P256())) },
+		"RSA":     func(d *passkeytest.Authenticator) { d.SetKey(t, rsaKey) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, d := newSite(t, signUp, nil), newDevice(t, origin)
+			s, d := newSite(t, signUp, nil), passkeytest.New(t, origin)
 			k(d)
 			if to := s.browser().register(d, "email=ada@example.com"); to != "" {
 				t.Fatalf("registering leads to %q\n%s", to, s.log)
@@ -220,8 +223,8 @@ func TestAlgorithms(t *testing.T) {
 		"no key":               {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, d := newSite(t, signUp, nil), newDevice(t, origin)
-			d.cose = d.cbor(cose)
+			s, d := newSite(t, signUp, nil), passkeytest.New(t, origin)
+			d.COSE = passkeytest.CBOR(t, cose)
 			s.refused(s.browser().register(d, "email=ada@example.com"), verification, "algorithm")
 		})
 	}
@@ -240,11 +243,11 @@ func TestBadAuthentications(t *testing.T) {
 		b = append(append(b, 2, byte(len(s))), s...)
 		return append([]byte{0x30, byte(len(b))}, b...)
 	}
-	type change func(*device, *answer)
+	type change func(*passkeytest.Authenticator, *passkeytest.Answer)
 	signature := func(fn func(r, s []byte) []byte) change {
-		return func(d *device, a *answer) {
-			r, s := ecdsaOf(d.sign(a.data(), d.client(a)))
-			a.signature = fn(r.Bytes(), s.Bytes())
+		return func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			r, s := ecdsaOf(d.Sign(t, a.Data(), a.ClientJSON(t)))
+			a.Signature = fn(r.Bytes(), s.Bytes())
 		}
 	}
 	pad := func(b []byte) []byte { return append([]byte{0}, b...) } // never negative
@@ -252,17 +255,25 @@ func TestBadAuthentications(t *testing.T) {
 		change change
 		check  string
 	}{
-		"a registration's type":      {func(_ *device, a *answer) { a.clientData["type"] = "webauthn.create" }, "type"},
-		"eligibility changed":        {func(_ *device, a *answer) { a.flags &^= flagBE | flagBS }, "backupEligible"},
-		"user handle":                {func(_ *device, a *answer) { a.handle = strings.Repeat("z", 64) }, "userHandle"},
-		"user handle, empty":         {func(_ *device, a *answer) { a.handle = "" }, "userHandle"},
-		"user handle, null":          {func(_ *device, a *answer) { a.handle = nil }, "userHandle"},
-		"user handle, number":        {func(_ *device, a *answer) { a.handle = 7 }, "format"},
-		"user handle, upper case":    {func(d *device, a *answer) { a.handle = b64.EncodeToString([]byte(strings.ToUpper(d.handle))) }, "userHandle"},
-		"user handle, short":         {func(d *device, a *answer) { a.handle = b64.EncodeToString([]byte(d.handle[:62])) }, "userHandle"},
-		"signature, empty":           {func(_ *device, a *answer) { a.signature = []byte{} }, "signature"},
-		"signature, zeros":           {func(_ *device, a *answer) { a.signature = make([]byte, 70) }, "signature"},
-		"signature, of other data":   {func(d *device, a *answer) { a.signature = d.sign(a.data(), []byte("{}")) }, "signature"},
+		"a registration's type": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Client["type"] = "webauthn.create" }, "type"},
+		"eligibility changed": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) {
+			a.Flags &^= passkeytest.BackupEligible | passkeytest.BackedUp
+		}, "backupEligible"},
+		"user handle":         {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Handle = strings.Repeat("z", 64) }, "userHandle"},
+		"user handle, empty":  {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Handle = "" }, "userHandle"},
+		"user handle, null":   {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Handle = nil }, "userHandle"},
+		"user handle, number": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Handle = 7 }, "format"},
+		"user handle, upper case": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			a.Handle = b64.EncodeToString([]byte(strings.ToUpper(d.Handle)))
+		}, "userHandle"},
+		"user handle, short": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			a.Handle = b64.EncodeToString([]byte(d.Handle[:62]))
+		}, "userHandle"},
+		"signature, empty": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Signature = []byte{} }, "signature"},
+		"signature, zeros": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Signature = make([]byte, 70) }, "signature"},
+		"signature, of other data": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			a.Signature = d.Sign(t, a.Data(), []byte("{}"))
+		}, "signature"},
 		"signature, raw":             {signature(func(r, s []byte) []byte { return append(slices.Clone(r), s...) }), "signature"},
 		"signature, r of zero bytes": {signature(func(_, s []byte) []byte { return der(nil, pad(s)) }), "signature"},
 		"signature, r of one byte":   {signature(func(_, s []byte) []byte { return der([]byte{1}, pad(s)) }), "signature"},
@@ -271,39 +282,39 @@ func TestBadAuthentications(t *testing.T) {
 		"signature, negative":        {signature(func(_, s []byte) []byte { return der([]byte{0x80}, pad(s)) }), "signature"},
 		"signature, r cut":           {signature(func(r, s []byte) []byte { return der(pad(r[1:]), pad(s)) }), "signature"},
 		"signature, padded twice":    {signature(func(r, s []byte) []byte { return der(pad(pad(r)), pad(s)) }), "signature"},
-		"signature, trailing byte": {func(d *device, a *answer) {
-			a.signature = append(d.sign(a.data(), d.client(a)), 0)
+		"signature, trailing byte": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			a.Signature = append(d.Sign(t, a.Data(), a.ClientJSON(t)), 0)
 		}, "signature"},
-		"signature, long length": {func(d *device, a *answer) {
-			sig := d.sign(a.data(), d.client(a))
-			a.signature = append([]byte{0x30, 0x81}, sig[1:]...)
+		"signature, long length": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			sig := d.Sign(t, a.Data(), a.ClientJSON(t))
+			a.Signature = append([]byte{0x30, 0x81}, sig[1:]...)
 		}, "signature"},
-		"signature, indefinite length": {func(d *device, a *answer) {
-			sig := d.sign(a.data(), d.client(a))
-			a.signature = append(append([]byte{0x30, 0x80}, sig[2:]...), 0, 0)
+		"signature, indefinite length": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			sig := d.Sign(t, a.Data(), a.ClientJSON(t))
+			a.Signature = append(append([]byte{0x30, 0x80}, sig[2:]...), 0, 0)
 		}, "signature"},
-		"signature, cut": {func(d *device, a *answer) {
-			sig := d.sign(a.data(), d.client(a))
-			a.signature = sig[:len(sig)-1]
+		"signature, cut": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			sig := d.Sign(t, a.Data(), a.ClientJSON(t))
+			a.Signature = sig[:len(sig)-1]
 		}, "signature"},
-		"signature, of another key": {func(d *device, a *answer) {
-			a.signature = newDevice(d.t, origin).sign(a.data(), d.client(a))
+		"signature, of another key": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
+			a.Signature = passkeytest.New(t, origin).Sign(t, a.Data(), a.ClientJSON(t))
 		}, "signature"},
 	}
 	for name, tt := range bad {
 		tests[name] = struct {
 			change change
 			check  string
-		}{func(_ *device, a *answer) { tt.spoil(a) }, tt.check}
+		}{func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { tt.spoil(a) }, tt.check}
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, nil)
-			d := newDevice(t, origin)
+			d := passkeytest.New(t, origin)
 			s.browser().register(d, "email=ada@example.com")
 			s.told()
 			b := s.browser()
-			s.refused(b.signIn(d, func(a *answer) { tt.change(d, a) }), verification, tt.check)
+			s.refused(b.signIn(d, func(a *passkeytest.Answer) { tt.change(d, a) }), verification, tt.check)
 			if b.session() != "" {
 				t.Error("somebody is signed in")
 			}
@@ -317,7 +328,7 @@ func TestBadAuthentications(t *testing.T) {
 // An integer of a good signature may be short, and is taken.
 func TestShortSignatures(t *testing.T) {
 	s := newSite(t, signUp, nil)
-	d := newDevice(t, origin)
+	d := passkeytest.New(t, origin)
 	s.browser().register(d, "email=ada@example.com")
 	o := s.browser().options("action=authenticate")
 	p, err := passkey.New(signUp)
@@ -326,10 +337,10 @@ func TestShortSignatures(t *testing.T) {
 	}
 	stored := s.passkeys("ada@example.com")[0]
 	c := &gatebook.Ceremony{Origin: origin, Challenge: o.Options.Challenge}
-	data := d.get(o, func(a *answer) {
+	data := d.Get(t, o, func(a *passkeytest.Answer) {
 		// One in about a hundred has an integer of 31 bytes.
-		for a.signature = d.sign(a.data(), d.client(a)); len(a.signature) > 69; {
-			a.signature = d.sign(a.data(), d.client(a))
+		for a.Signature = d.Sign(t, a.Data(), a.ClientJSON(t)); len(a.Signature) > 69; {
+			a.Signature = d.Sign(t, a.Data(), a.ClientJSON(t))
 		}
 	})
 	if _, err := p.Authenticate(c, &stored, []byte(data)); err != nil {
@@ -339,10 +350,10 @@ func TestShortSignatures(t *testing.T) {
 
 func TestMalformedAnswers(t *testing.T) {
 	s := newSite(t, signUp, nil)
-	d := newDevice(t, origin)
+	d := passkeytest.New(t, origin)
 	s.browser().register(d, "email=ada@example.com")
 	s.told()
-	good := func(b *browser) string { return d.get(b.options("action=authenticate")) }
+	good := func(b *browser) string { return d.Get(t, b.options("action=authenticate")) }
 	long := strings.Repeat("a", 64<<10)
 	tests := map[string]struct{ action, data string }{
 		"no action":       {"", "good"},
@@ -383,13 +394,13 @@ func testChallenges(t *testing.T, strategy func(*gatebook.Config)) {
 	t.Helper()
 
 	s := newSite(t, signUp, strategy)
-	d := newDevice(t, origin)
+	d := passkeytest.New(t, origin)
 	s.browser().register(d, "email=ada@example.com")
 	s.told()
 	const name = "__Secure-authjs.challenge"
 
 	b := s.browser()
-	data := d.get(b.options("action=authenticate"))
+	data := d.Get(t, b.options("action=authenticate"))
 	kept := b.cookies[name]
 	if to := b.answer("authenticate", data); to != "" {
 		t.Fatalf("signing in leads to %q", to)
@@ -407,49 +418,49 @@ func testChallenges(t *testing.T, strategy func(*gatebook.Config)) {
 	b = s.browser()
 	o := b.options("action=authenticate")
 	kept = b.cookies[name]
-	b.answer("authenticate", d.get(o, func(a *answer) { a.flags &^= flagUV }))
+	b.answer("authenticate", d.Get(t, o, func(a *passkeytest.Answer) { a.Flags &^= passkeytest.UserVerified }))
 	s.told()
 	b.cookies[name] = kept
-	s.refused(b.answer("authenticate", d.get(o)), configuration, "webauthnChallenge")
+	s.refused(b.answer("authenticate", d.Get(t, o)), configuration, "webauthnChallenge")
 	b.cookies[name] = kept // and whatever else is answered to it is a replay
-	s.refused(b.answer("authenticate", d.get(o, func(a *answer) { a.flags &^= flagUV })), configuration, "webauthnChallenge")
+	s.refused(b.answer("authenticate", d.Get(t, o, func(a *passkeytest.Answer) { a.Flags &^= passkeytest.UserVerified })), configuration, "webauthnChallenge")
 
 	b = s.browser()
-	data = d.get(b.options("action=authenticate"))
+	data = d.Get(t, b.options("action=authenticate"))
 	delete(b.cookies, name)
 	s.refused(b.answer("authenticate", data), configuration, "webauthnChallenge")
 
 	b = s.browser()
-	data = d.get(b.options("action=authenticate"))
+	data = d.Get(t, b.options("action=authenticate"))
 	b.cookies[name] = b.cookies[name][:len(b.cookies[name])-4] + "AAAA"
 	s.refused(b.answer("authenticate", data), configuration, "webauthnChallenge")
 
 	b = s.browser()
-	data = d.get(b.options("action=authenticate"))
+	data = d.Get(t, b.options("action=authenticate"))
 	s.now = s.now.Add(16 * time.Minute)
 	s.refused(b.answer("authenticate", data), configuration, "webauthnChallenge")
 
 	// A challenge of one ceremony is not good for the other.
 	b = s.browser()
 	o = b.options("email=new@example.com")
-	s.refused(b.answer("authenticate", d.get(o)), configuration, "webauthnChallenge")
+	s.refused(b.answer("authenticate", d.Get(t, o)), configuration, "webauthnChallenge")
 	b = s.browser()
 	o = b.options("action=authenticate")
-	s.refused(b.answer("register", newDevice(t, origin).create(o)), configuration, "webauthnChallenge")
+	s.refused(b.answer("register", passkeytest.New(t, origin).Create(t, o)), configuration, "webauthnChallenge")
 
 	// Another visitor's challenge is not good for this one's cookie.
 	b = s.browser()
 	b.options("action=authenticate")
-	s.refused(b.answer("authenticate", d.get(s.browser().options("action=authenticate"))), verification, "challenge")
+	s.refused(b.answer("authenticate", d.Get(t, s.browser().options("action=authenticate"))), verification, "challenge")
 }
 
 func TestCSRF(t *testing.T) {
 	s := newSite(t, signUp, nil)
-	d := newDevice(t, origin)
+	d := passkeytest.New(t, origin)
 	s.browser().register(d, "email=ada@example.com")
 	s.told()
 	b := s.browser()
-	data := d.get(b.options("action=authenticate"))
+	data := d.Get(t, b.options("action=authenticate"))
 	form := url.Values{"action": {"authenticate"}, "data": {data}, "csrfToken": {strings.Repeat("0", 64)}}
 	r := httptest.NewRequest("POST", origin+"/auth/callback/passkey", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -469,8 +480,8 @@ func TestCounters(t *testing.T) {
 func testCounters(t *testing.T, strategy func(*gatebook.Config)) {
 	t.Helper()
 	s := newSite(t, signUp, strategy)
-	d := newDevice(t, origin)
-	d.counter = 5
+	d := passkeytest.New(t, origin)
+	d.Counter = 5
 	s.browser().register(d, "email=ada@example.com")
 	s.told()
 	if to := s.browser().signIn(d); to != "" {
@@ -478,8 +489,8 @@ func testCounters(t *testing.T, strategy func(*gatebook.Config)) {
 	}
 	s.want("signIn")
 	for _, n := range []uint32{6, 5, 1, 0} {
-		d.counter = 6
-		to := s.browser().signIn(d, func(a *answer) { a.counter = n })
+		d.Counter = 6
+		to := s.browser().signIn(d, func(a *passkeytest.Answer) { a.Counter = n })
 		if to != verification {
 			t.Errorf("counter %d after 6 leads to %q", n, to)
 		}
@@ -493,7 +504,7 @@ func testCounters(t *testing.T, strategy func(*gatebook.Config)) {
 	if got := s.passkeys("ada@example.com")[0].Counter; got != 6 {
 		t.Errorf("the counter is %d, want 6", got)
 	}
-	d.counter = 1<<32 - 2
+	d.Counter = 1<<32 - 2
 	if to := s.browser().signIn(d); to != "" {
 		t.Errorf("the largest counter leads to %q", to)
 	}
@@ -505,12 +516,12 @@ func TestTakenCredentialID(t *testing.T) {
 	for name, strategy := range strategies {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, strategy)
-			ada := newDevice(t, origin)
+			ada := passkeytest.New(t, origin)
 			a := s.browser()
 			a.register(ada, "email=ada@example.com")
 			s.told()
-			eve := newDevice(t, origin)
-			eve.id = ada.id
+			eve := passkeytest.New(t, origin)
+			eve.ID = ada.ID
 			b := s.browser()
 			s.refused(b.register(eve, "email=eve@example.com"), verification, "credential")
 			if b.session() != "" {
@@ -529,7 +540,7 @@ func TestRegistrationIsBound(t *testing.T) {
 	for name, strategy := range strategies {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, strategy)
-			ada, grace := newDevice(t, origin), newDevice(t, origin)
+			ada, grace := passkeytest.New(t, origin), passkeytest.New(t, origin)
 			b := s.browser()
 			b.register(ada, "email=ada@example.com")
 			s.browser().register(grace, "email=grace@example.com")
@@ -541,11 +552,11 @@ func TestRegistrationIsBound(t *testing.T) {
 			other.signIn(grace)
 			s.told()
 			other.cookies["__Secure-authjs.challenge"] = challenge
-			s.refused(other.answer("register", newDevice(t, origin).create(o)), verification, "account")
+			s.refused(other.answer("register", passkeytest.New(t, origin).Create(t, o)), verification, "account")
 
 			o = b.options("action=register")
 			delete(b.cookies, "__Secure-authjs.session-token")
-			s.refused(b.answer("register", newDevice(t, origin).create(o)), verification, "account")
+			s.refused(b.answer("register", passkeytest.New(t, origin).Create(t, o)), verification, "account")
 
 			fresh := s.browser()
 			o = fresh.options("email=new@example.com")
@@ -553,7 +564,7 @@ func TestRegistrationIsBound(t *testing.T) {
 			fresh.signIn(grace)
 			s.told()
 			fresh.cookies["__Secure-authjs.challenge"] = challenge
-			s.refused(fresh.answer("register", newDevice(t, origin).create(o)), verification, "account")
+			s.refused(fresh.answer("register", passkeytest.New(t, origin).Create(t, o)), verification, "account")
 		})
 	}
 }
@@ -566,5 +577,5 @@ func TestSignUpOff(t *testing.T) {
 	o := b.options("email=new@example.com")
 	there := closed.browser()
 	there.cookies = b.cookies
-	closed.refused(there.answer("register", newDevice(t, origin).create(o)), configuration, "account")
+	closed.refused(there.answer("register", passkeytest.New(t, origin).Create(t, o)), configuration, "account")
 }

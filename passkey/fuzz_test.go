@@ -13,9 +13,13 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/passkey"
+	"github.com/gatebook/gatebook/passkey/passkeytest"
 )
 
 const fuzzOrigin = "https://example.org"
+
+// there are the flags of somebody who is at the authenticator and is its owner.
+const there = passkeytest.UserPresent | passkeytest.UserVerified
 
 var fuzzChallenge = strings.Repeat("A", 43)
 
@@ -37,7 +41,7 @@ func asAsked(typ string, client, data []byte) bool {
 	}
 	rp := sha256.Sum256([]byte("example.org"))
 	return json.Unmarshal(client, &c) == nil && c.Type == typ && c.Challenge == fuzzChallenge && c.Origin == fuzzOrigin && !c.CrossOrigin &&
-		len(data) >= 37 && [32]byte(data[:32]) == rp && data[32]&(flagUP|flagUV) == flagUP|flagUV
+		len(data) >= 37 && [32]byte(data[:32]) == rp && data[32]&there == there
 }
 
 // An answer is accepted when, and only when, its signature is good and it says
@@ -45,22 +49,24 @@ func asAsked(typ string, client, data []byte) bool {
 func FuzzAuthenticate(f *testing.F) {
 	p := newProvider(f)
 	key := ed25519.NewKeyFromSeed(make([]byte, 32))
-	d := &device{t: f, origin: fuzzOrigin, flags: flagUP | flagUV, id: []byte("credential")}
-	d.use(key)
-	stored := &gatebook.Authenticator{CredentialID: stdB64.EncodeToString(d.id), PublicKey: d.cose, DeviceType: gatebook.DeviceSingle}
+	d := &passkeytest.Authenticator{Origin: fuzzOrigin, Flags: there, ID: []byte("credential")}
+	d.SetKey(f, key)
+	stored := &gatebook.Authenticator{CredentialID: stdB64.EncodeToString(d.ID), PublicKey: d.COSE, DeviceType: gatebook.DeviceSingle}
 	c := &gatebook.Ceremony{Origin: fuzzOrigin, Challenge: fuzzChallenge}
-	var o options
+	var o passkeytest.Options
 	o.Options.Challenge, o.Options.RPID = fuzzChallenge, "example.org"
-	a := d.begin("webauthn.get", &o)
-	f.Add(d.client(a), a.data(), d.sign(a.data(), d.client(a)))
-	extended := append(a.data(), 0xa1, 0x61, 'a', 0x01)
-	extended[32] |= 0x80
-	f.Add(d.client(a), extended, d.sign(extended, d.client(a)))
+	d.Get(f, &o, func(a *passkeytest.Answer) {
+		client := a.ClientJSON(f)
+		f.Add(client, a.Data(), d.Sign(f, a.Data(), client))
+		extended := append(a.Data(), 0xa1, 0x61, 'a', 0x01)
+		extended[32] |= passkeytest.ExtensionData
+		f.Add(client, extended, d.Sign(f, extended, client))
+	})
 	for _, v := range vectors(f) {
 		f.Add([]byte(v.Authentication.ClientDataJSON), []byte(v.Authentication.AuthenticatorData), []byte(v.Authentication.Signature))
 	}
 	f.Fuzz(func(t *testing.T, client, data, signature []byte) {
-		got, err := p.Authenticate(c, stored, assertion(d.id, client, data, signature))
+		got, err := p.Authenticate(c, stored, assertion(d.ID, client, data, signature))
 		if err != nil {
 			if got != nil {
 				t.Errorf("an error comes with %+v", got)
@@ -81,13 +87,12 @@ func FuzzAuthenticate(f *testing.F) {
 // same answer registers nothing for another challenge.
 func FuzzRegister(f *testing.F) {
 	p := newProvider(f)
-	d := newDevice(f, fuzzOrigin)
-	var o options
+	d := passkeytest.New(f, fuzzOrigin)
+	var o passkeytest.Options
 	o.Options.Challenge, o.Options.RPID = fuzzChallenge, "example.org"
-	a := d.begin("webauthn.create", &o)
-	a.flags |= flagAT
-	a.credential = d.credentialData(d.cose)
-	f.Add(d.id, d.client(a), d.cbor(map[string]any{"fmt": "none", "attStmt": map[string]any{}, "authData": a.data()}))
+	d.Create(f, &o, func(a *passkeytest.Answer) {
+		f.Add(d.ID, a.ClientJSON(f), passkeytest.CBOR(f, map[string]any{"fmt": "none", "attStmt": map[string]any{}, "authData": a.Data()}))
+	})
 	for _, v := range vectors(f) {
 		// With this challenge all but self-attested signatures are still as good.
 		client := strings.ReplaceAll(string(v.Registration.ClientDataJSON), b64.EncodeToString(v.Registration.Challenge), fuzzChallenge)
@@ -130,11 +135,11 @@ func indexOf(b []byte, sum [32]byte) int { return strings.Index(string(b), strin
 // is signed in, and one attempt is recorded.
 func FuzzCallback(f *testing.F) {
 	s := newSite(f, signUp, nil)
-	d := newDevice(f, origin)
+	d := passkeytest.New(f, origin)
 	s.browser().register(d, "email=ada@example.com")
 	s.told()
-	f.Add("authenticate", d.get(parseOptions(f, `{"options":{"challenge":"x","rpId":"app.example.com"}}`)))
-	f.Add("register", d.create(parseOptions(f, `{"options":{"challenge":"x","rp":{"id":"app.example.com"}}}`)))
+	f.Add("authenticate", d.Get(f, passkeytest.ParseOptions(f, []byte(`{"options":{"challenge":"x","rpId":"app.example.com"}}`))))
+	f.Add("register", d.Create(f, passkeytest.ParseOptions(f, []byte(`{"options":{"challenge":"x","rp":{"id":"app.example.com"}}}`))))
 	f.Add("authenticate", `{"id":"AA","rawId":"AA","type":"public-key","response":{}}`)
 	f.Add("register", `{"id":"AA","id":1}`)
 	f.Add("", "")

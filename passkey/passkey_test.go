@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/passkey"
+	"github.com/gatebook/gatebook/passkey/passkeytest"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -30,7 +31,7 @@ func TestSignUpAndSignIn(t *testing.T) {
 	for name, strategy := range strategies {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, strategy)
-			d, b := newDevice(t, origin), s.browser()
+			d, b := passkeytest.New(t, origin), s.browser()
 			if to := b.register(d, "email=Ada%40Example.com"); to != "" {
 				t.Fatalf("registering leads to %q\n%s", to, s.log)
 			}
@@ -48,15 +49,15 @@ func TestSignUpAndSignIn(t *testing.T) {
 				t.Errorf("signIn is %+v", in)
 			}
 			link := events[1].(*gatebook.LinkAccountEvent)
-			if link.Account.UserID != "" || link.Profile.Email != "ada@example.com" || link.Account.ProviderAccountID != stdB64.EncodeToString(d.id) {
+			if link.Account.UserID != "" || link.Profile.Email != "ada@example.com" || link.Account.ProviderAccountID != stdB64.EncodeToString(d.ID) {
 				t.Errorf("linkAccount is %+v", link)
 			}
 			if got := b.session(); got != "ada@example.com" {
 				t.Errorf("the session is %q's", got)
 			}
 			list := s.passkeys("ada@example.com")
-			want := []gatebook.Authenticator{{CredentialID: stdB64.EncodeToString(d.id), UserID: s.user("ada@example.com").ID,
-				ProviderAccountID: stdB64.EncodeToString(d.id), PublicKey: d.cose, DeviceType: "multiDevice", BackedUp: true,
+			want := []gatebook.Authenticator{{CredentialID: stdB64.EncodeToString(d.ID), UserID: s.user("ada@example.com").ID,
+				ProviderAccountID: stdB64.EncodeToString(d.ID), PublicKey: d.COSE, DeviceType: "multiDevice", BackedUp: true,
 				Transports: []string{"internal", "hybrid"}}}
 			if diff := cmp.Diff(want, list); diff != "" {
 				t.Errorf("stored passkeys (-want +got):\n%s", diff)
@@ -88,20 +89,20 @@ func TestAddPasskey(t *testing.T) {
 	for name, strategy := range strategies {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, strategy)
-			ada, grace, second := newDevice(t, origin), newDevice(t, origin), newDevice(t, origin)
+			ada, grace, second := passkeytest.New(t, origin), passkeytest.New(t, origin), passkeytest.New(t, origin)
 			a, g := s.browser(), s.browser()
 			a.register(ada, "email=ada@example.com")
 			g.register(grace, "email=grace@example.com")
 			s.told()
 
 			o := a.options("action=register")
-			if len(o.Options.ExcludeCredentials) != 1 || o.Options.ExcludeCredentials[0].ID != b64.EncodeToString(ada.id) {
+			if len(o.Options.ExcludeCredentials) != 1 || o.Options.ExcludeCredentials[0].ID != b64.EncodeToString(ada.ID) {
 				t.Errorf("excludeCredentials are %+v, want the first passkey", o.Options.ExcludeCredentials)
 			}
-			if o.Options.User.ID != ada.handle {
-				t.Errorf("the user handle is %s for one passkey and %s for the next", ada.handle, o.Options.User.ID)
+			if o.Options.User.ID != ada.Handle {
+				t.Errorf("the user handle is %s for one passkey and %s for the next", ada.Handle, o.Options.User.ID)
 			}
-			if to := a.answer("register", second.create(o)); to != "" {
+			if to := a.answer("register", second.Create(t, o)); to != "" {
 				t.Fatalf("adding leads to %q\n%s", to, s.log)
 			}
 			s.want("linkAccount", "passkey.added", "signIn")
@@ -125,7 +126,7 @@ func TestAddPasskey(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.told()
-			if to := newcomer.answer("register", newDevice(t, origin).create(o)); to != "/auth/signin?error=AccountNotLinked" {
+			if to := newcomer.answer("register", passkeytest.New(t, origin).Create(t, o)); to != "/auth/signin?error=AccountNotLinked" {
 				t.Errorf("registering a taken address leads to %q", to)
 			}
 			failed := s.events()[0].(*gatebook.SignInFailedEvent)
@@ -148,7 +149,7 @@ func TestOptionsTable(t *testing.T) {
 		}
 	}
 	in := open.browser()
-	in.register(newDevice(t, origin), "email=ada@example.com")
+	in.register(passkeytest.New(t, origin), "email=ada@example.com")
 	tests := []struct {
 		name, query string
 		b           *browser
@@ -177,7 +178,7 @@ func TestOptionsTable(t *testing.T) {
 			w := tt.b.get("/auth/webauthn-options/passkey?" + tt.query)
 			got := w.Body.String()
 			if w.Code == http.StatusOK {
-				got = parseOptions(t, got).Action
+				got = passkeytest.ParseOptions(t, []byte(got)).Action
 				if tt.b.cookies["__Secure-authjs.challenge"] == "" {
 					t.Error("there is no challenge cookie")
 				}
@@ -208,7 +209,7 @@ func TestOptionsAfterTheSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, strategy)
 			b := s.browser()
-			b.register(newDevice(t, origin), "email=ada@example.com")
+			b.register(passkeytest.New(t, origin), "email=ada@example.com")
 			if w := b.get("/auth/webauthn-options/passkey?action=register"); w.Code != http.StatusOK {
 				t.Fatalf("signed in, options are %d %s", w.Code, w.Body)
 			}
@@ -223,7 +224,7 @@ func TestOptionsAfterTheSession(t *testing.T) {
 // The members and their order are Auth.js's.
 func TestOptionsJSON(t *testing.T) {
 	s := newSite(t, signUp, nil)
-	b, d := s.browser(), newDevice(t, origin)
+	b, d := s.browser(), passkeytest.New(t, origin)
 	blank := func(body string, values ...string) string {
 		for _, v := range values {
 			if !strings.Contains(body, v) {
@@ -234,7 +235,7 @@ func TestOptionsJSON(t *testing.T) {
 		return body
 	}
 	w := b.get("/auth/webauthn-options/passkey?email=ada@example.com")
-	o := parseOptions(t, w.Body.String()).Options
+	o := passkeytest.ParseOptions(t, w.Body.Bytes()).Options
 	want := `{"action":"register","options":{"challenge":"…","rp":{"name":"app.example.com","id":"app.example.com"},` +
 		`"user":{"id":"…","name":"ada@example.com","displayName":"ada@example.com"},` +
 		`"pubKeyCredParams":[{"alg":-8,"type":"public-key"},{"alg":-7,"type":"public-key"},{"alg":-257,"type":"public-key"}],` +
@@ -253,15 +254,15 @@ func TestOptionsJSON(t *testing.T) {
 	b.register(d, "email=ada@example.com")
 
 	w = s.browser().get("/auth/webauthn-options/passkey?action=authenticate&email=ada@example.com")
-	o = parseOptions(t, w.Body.String()).Options
-	want = `{"action":"authenticate","options":{"challenge":"…","allowCredentials":[{"id":"` + b64.EncodeToString(d.id) +
+	o = passkeytest.ParseOptions(t, w.Body.Bytes()).Options
+	want = `{"action":"authenticate","options":{"challenge":"…","allowCredentials":[{"id":"` + b64.EncodeToString(d.ID) +
 		`","type":"public-key","transports":["internal","hybrid"]}],"timeout":300000,"userVerification":"required","rpId":"app.example.com"}}`
 	if got := blank(w.Body.String(), o.Challenge); got != want {
 		t.Errorf("options are\n%s\nwant\n%s", got, want)
 	}
 
 	w = s.browser().get("/auth/webauthn-options/passkey")
-	o = parseOptions(t, w.Body.String()).Options
+	o = passkeytest.ParseOptions(t, w.Body.Bytes()).Options
 	want = `{"action":"authenticate","options":{"challenge":"…","timeout":300000,"userVerification":"required","rpId":"app.example.com"}}`
 	if got := blank(w.Body.String(), o.Challenge); got != want {
 		t.Errorf("options are\n%s\nwant\n%s", got, want)
@@ -277,7 +278,7 @@ func TestDecoys(t *testing.T) {
 	}
 	ask := func(s *site, email string) string {
 		w := s.browser().get("/auth/webauthn-options/passkey?email=" + email)
-		o := parseOptions(t, w.Body.String())
+		o := passkeytest.ParseOptions(t, w.Body.Bytes())
 		if len(o.Options.AllowCredentials) == 0 || o.Action != "authenticate" {
 			t.Fatalf("%s gets %s", email, w.Body)
 		}
@@ -307,12 +308,12 @@ func TestDecoys(t *testing.T) {
 
 	// Answering for a decoy, or for any unknown credential, looks like answering
 	// wrongly for a real one.
-	known := newDevice(t, origin)
+	known := passkeytest.New(t, origin)
 	s.add(t, known, "none@example.com")
 	s.told()
-	wrong := func(a *answer) { a.flags &^= flagUV }
-	fake := newDevice(t, origin)
-	fake.handle = known.handle
+	wrong := func(a *passkeytest.Answer) { a.Flags &^= passkeytest.UserVerified }
+	fake := passkeytest.New(t, origin)
+	fake.Handle = known.Handle
 	answers := map[string]string{
 		"known, wrong": s.browser().signIn(known, wrong),
 		"unknown":      s.browser().signIn(fake),
@@ -326,7 +327,7 @@ func TestDecoys(t *testing.T) {
 }
 
 // add gives a user a passkey, as somebody signed in would.
-func (s *site) add(t *testing.T, d *device, email string) {
+func (s *site) add(t *testing.T, d *passkeytest.Authenticator, email string) {
 	t.Helper()
 	temp := newSite(t, passkey.Config{SignUp: true}, nil)
 	temp.browser().register(d, "email="+email)
@@ -338,5 +339,5 @@ func (s *site) add(t *testing.T, d *device, email string) {
 		gatebook.LinkAccount{Account: acc}, gatebook.CreateAuthenticator{Authenticator: k}}}); err != nil {
 		t.Fatal(err)
 	}
-	d.handle = strings.Repeat("0123456789abcdef", 4) // as Auth.js makes one, which nobody knows
+	d.Handle = strings.Repeat("0123456789abcdef", 4) // as Auth.js makes one, which nobody knows
 }

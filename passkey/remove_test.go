@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/passkey/passkeytest"
 )
 
 func TestRemovePasskey(t *testing.T) {
@@ -15,18 +16,18 @@ func TestRemovePasskey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, signUp, strategy)
 			ctx := context.Background()
-			first, second := newDevice(t, origin), newDevice(t, origin)
+			first, second := passkeytest.New(t, origin), passkeytest.New(t, origin)
 			b := s.browser()
 			b.register(first, "email=ada@example.com")
 			ada := s.user("ada@example.com")
 			s.told()
-			id := func(d *device) string { return stdB64.EncodeToString(d.id) }
+			id := func(d *passkeytest.Authenticator) string { return stdB64.EncodeToString(d.ID) }
 			if err := s.auth.RemovePasskey(ctx, ada.ID, id(first)); !errors.Is(err, gatebook.ErrLastSignIn) {
 				t.Errorf("removing the last way to sign in: %v", err)
 			}
 			b.register(second, "action=register")
 			s.told()
-			for _, tt := range [][2]string{{"somebody", id(first)}, {ada.ID, id(newDevice(t, origin))}, {ada.ID, ""}, {"", id(first)}} {
+			for _, tt := range [][2]string{{"somebody", id(first)}, {ada.ID, id(passkeytest.New(t, origin))}, {ada.ID, ""}, {"", id(first)}} {
 				if err := s.auth.RemovePasskey(ctx, tt[0], tt[1]); !errors.Is(err, gatebook.ErrNotFound) {
 					t.Errorf("RemovePasskey(%q, %q) = %v, want ErrNotFound", tt[0], tt[1], err)
 				}
@@ -65,11 +66,11 @@ func TestRemovePasskey(t *testing.T) {
 func TestUnlinkPasskey(t *testing.T) {
 	s := newSite(t, signUp, nil)
 	b := s.browser()
-	first := newDevice(t, origin)
+	first := passkeytest.New(t, origin)
 	b.register(first, "email=ada@example.com")
-	b.register(newDevice(t, origin), "action=register")
+	b.register(passkeytest.New(t, origin), "action=register")
 	s.told()
-	key := gatebook.AccountKey{Provider: "passkey", ProviderAccountID: stdB64.EncodeToString(first.id)}
+	key := gatebook.AccountKey{Provider: "passkey", ProviderAccountID: stdB64.EncodeToString(first.ID)}
 	if err := s.auth.UnlinkAccount(context.Background(), s.user("ada@example.com").ID, key); err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +84,8 @@ func TestUnlinkPasskey(t *testing.T) {
 func TestRemoveLastTwo(t *testing.T) {
 	s := newSite(t, signUp, nil)
 	b := s.browser()
-	b.register(newDevice(t, origin), "email=ada@example.com")
-	b.register(newDevice(t, origin), "action=register")
+	b.register(passkeytest.New(t, origin), "email=ada@example.com")
+	b.register(passkeytest.New(t, origin), "action=register")
 	ada := s.user("ada@example.com")
 	var wg sync.WaitGroup
 	errs := make([]error, 2)
@@ -103,7 +104,7 @@ func TestRemoveLastTwo(t *testing.T) {
 // A passkey that another program left without an account can be removed.
 func TestRemoveOrphan(t *testing.T) {
 	s := newSite(t, signUp, nil)
-	s.browser().register(newDevice(t, origin), "email=ada@example.com")
+	s.browser().register(passkeytest.New(t, origin), "email=ada@example.com")
 	ada := s.user("ada@example.com")
 	orphan := gatebook.Authenticator{CredentialID: "b3JwaGFu", UserID: ada.ID, ProviderAccountID: "b3JwaGFu", DeviceType: gatebook.DeviceSingle}
 	if err := s.store.Commit(context.Background(), &gatebook.Act{Writes: []gatebook.Write{gatebook.CreateAuthenticator{Authenticator: orphan}}}); err != nil {
@@ -120,7 +121,7 @@ func TestRemoveOrphan(t *testing.T) {
 func TestRevokedSessionAddsNothing(t *testing.T) {
 	s := newSite(t, signUp, func(c *gatebook.Config) { c.Session.Strategy, c.Session.Revocable = gatebook.StrategyJWT, true })
 	b := s.browser()
-	b.register(newDevice(t, origin), "email=ada@example.com")
+	b.register(passkeytest.New(t, origin), "email=ada@example.com")
 	o := b.options("action=register")
 	if _, err := s.auth.RevokeSessions(context.Background(), s.user("ada@example.com").ID); err != nil {
 		t.Fatal(err)
@@ -129,5 +130,5 @@ func TestRevokedSessionAddsNothing(t *testing.T) {
 	if w := b.get("/auth/webauthn-options/passkey?action=register"); w.Code != http.StatusBadRequest {
 		t.Errorf("options are %d %s", w.Code, w.Body)
 	}
-	s.refused(b.answer("register", newDevice(t, origin).create(o)), verification, "account")
+	s.refused(b.answer("register", passkeytest.New(t, origin).Create(t, o)), verification, "account")
 }

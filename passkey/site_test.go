@@ -3,6 +3,7 @@ package passkey_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -17,9 +18,15 @@ import (
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/memory"
 	"github.com/gatebook/gatebook/passkey"
+	"github.com/gatebook/gatebook/passkey/passkeytest"
 )
 
 const origin = "https://app.example.com"
+
+var (
+	b64    = base64.RawURLEncoding
+	stdB64 = base64.StdEncoding
+)
 
 // site is an Auth on memory with passkeys.
 type site struct {
@@ -129,13 +136,13 @@ func (b *browser) post(path string, form url.Values) *httptest.ResponseRecorder 
 }
 
 // options asks for options.
-func (b *browser) options(query string) *options {
+func (b *browser) options(query string) *passkeytest.Options {
 	b.s.t.Helper()
 	w := b.get("/auth/webauthn-options/passkey?" + query)
 	if w.Code != http.StatusOK {
 		b.s.t.Fatalf("options?%s = %d %s %s\n%s", query, w.Code, w.Header().Get("Location"), w.Body, b.s.log)
 	}
-	return parseOptions(b.s.t, w.Body.String())
+	return passkeytest.ParseOptions(b.s.t, w.Body.Bytes())
 }
 
 // answer posts a device's answer and returns where it leads.
@@ -149,19 +156,19 @@ func (b *browser) answer(action, data string) string {
 }
 
 // register signs up or adds a passkey.
-func (b *browser) register(d *device, query string, spoils ...spoil) string {
+func (b *browser) register(d *passkeytest.Authenticator, query string, spoils ...func(*passkeytest.Answer)) string {
 	b.s.t.Helper()
 	o := b.options(query)
 	if o.Action != "register" {
 		b.s.t.Fatalf("options?%s are to %s, want register", query, o.Action)
 	}
-	return b.answer("register", d.create(o, spoils...))
+	return b.answer("register", d.Create(b.s.t, o, spoils...))
 }
 
 // signIn signs in with a passkey.
-func (b *browser) signIn(d *device, spoils ...spoil) string {
+func (b *browser) signIn(d *passkeytest.Authenticator, spoils ...func(*passkeytest.Answer)) string {
 	b.s.t.Helper()
-	return b.answer("authenticate", d.get(b.options("action=authenticate"), spoils...))
+	return b.answer("authenticate", d.Get(b.s.t, b.options("action=authenticate"), spoils...))
 }
 
 // session returns the e-mail address of who is signed in, or "".

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/passkey"
+	"github.com/gatebook/gatebook/passkey/passkeytest"
 )
 
 // vector is one of the specification's registrations with an authentication.
@@ -106,7 +107,7 @@ func TestVectors(t *testing.T) {
 			}
 			c.Challenge = b64.EncodeToString(v.Authentication.Challenge)
 			stored := &gatebook.Authenticator{CredentialID: stdB64.EncodeToString(v.CredentialID), PublicKey: v.PublicKey, DeviceType: gatebook.DeviceMulti}
-			if v.Authentication.AuthenticatorData[32]&flagBE == 0 {
+			if v.Authentication.AuthenticatorData[32]&passkeytest.BackupEligible == 0 {
 				stored.DeviceType = gatebook.DeviceSingle
 			}
 			_, err = p.Authenticate(c, stored, assertion(v.CredentialID, v.Authentication.ClientDataJSON, v.Authentication.AuthenticatorData, v.Authentication.Signature))
