@@ -96,7 +96,7 @@ func TestQuick(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"token session reads", "verify, time", "verify, allocations", "database session reads",
+		"token session reads", "verify, time", "verify, allocations", "database session reads", "passkey verification",
 		"sign-in with a database session", "sign-in with a token session",
 		"OpenID callback, database session", "OpenID callback, token session", "demo, binary", "demo, ready", "demo, resident",
 	} {

@@ -65,6 +65,7 @@ var benches = []bench{
 	{name: "sign-in with a database session", run: signInRows},
 	{name: "sign-in with a token session", run: signInTokens},
 	{name: "OpenID callback", run: callbacks},
+	{name: "passkey verification", run: verifyPasskeys},
 	{name: "demo", run: runDemo},
 	{name: "cold make run", asked: true, run: runCold},
 }
