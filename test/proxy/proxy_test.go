@@ -45,7 +45,10 @@ const (
 )
 
 // authority is a certificate authority for one test.
-type authority struct{ pool *x509.CertPool }
+type authority struct {
+	pool *x509.CertPool
+	file string
+}
 
 // newAuthority writes a certificate for host, and its key, into dir.
 func newAuthority(t *testing.T, dir string) *authority {
@@ -53,12 +56,14 @@ func newAuthority(t *testing.T, dir string) *authority {
 	caKey, key := newKey(t), newKey(t)
 	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host, "localhost"},
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature}
 	caDER := must(x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey))
 	leafDER := must(x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey))
 	a := &authority{pool: x509.NewCertPool()}
 	a.pool.AddCert(must(x509.ParseCertificate(caDER)))
+	a.file = filepath.Join(dir, "ca.pem")
+	write(t, a.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}))
 	write(t, filepath.Join(dir, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}))
 	write(t, filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(key))}))
 	return a
@@ -448,19 +453,24 @@ func TestTwoProxies(t *testing.T) {
 	}
 }
 
+// strict adds to nginx what the guide has for servers whose proxy says what the
+// site is called. Caddy needs nothing.
+func strict(t *testing.T, block string) string {
+	t.Helper()
+	if !strings.Contains(block, "listen") {
+		return block
+	}
+	listen := regexp.MustCompile(`listen \S+ ssl`).FindString(block)
+	return replace(t, snippet(t, "Several names for one server", "nginx"), "listen 443 ssl", listen) + block
+}
+
 // TestUnknownHosts: where the proxy says what the site is called, it lets no
 // other name through.
 func TestUnknownHosts(t *testing.T) {
 	forEach(t, func(t *testing.T, start func(*testing.T, string, func(string) string) *proxy) {
 		t.Helper()
 		s := newSite(t, func(c *gatebook.Config) { c.TrustHost, c.TrustedProxies = true, loopback })
-		p := start(t, s.addr, func(block string) string {
-			if !strings.Contains(block, "listen") {
-				return block
-			}
-			listen := regexp.MustCompile(`listen \S+ ssl`).FindString(block)
-			return replace(t, snippet(t, "Several names for one server", "nginx"), "listen 443 ssl", listen) + block
-		})
+		p := start(t, s.addr, func(block string) string { return strict(t, block) })
 		if a := p.visitor(t).do("GET", "https://"+host+"/auth/providers", nil); a.StatusCode != 200 {
 			t.Errorf("its own name: %d", a.StatusCode)
 		}
@@ -537,6 +547,50 @@ func TestLargeSession(t *testing.T) {
 		}).visitor(t)
 		if a := v.signIn("https://" + host + "/auth"); a.StatusCode != 502 {
 			t.Errorf("sign-in: %d, want 502: the guide need not speak of buffers", a.StatusCode)
+		}
+	})
+}
+
+// TestDoctorFromOutside: doctor sees through each proxy whether it and the server
+// fit, and which part of the configuration does not.
+func TestDoctorFromOutside(t *testing.T) {
+	doctor := filepath.Join(t.TempDir(), "gatebook")
+	if out, err := exec.Command("go", "build", "-o", doctor, "github.com/gatebook/gatebook/cmd/gatebook").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	forEach(t, func(t *testing.T, start func(*testing.T, string, func(string) string) *proxy) {
+		t.Helper()
+		for _, tt := range []struct {
+			name   string
+			change func(c *gatebook.Config, origin string)
+			line   string // of what is wrong, or none
+		}{
+			{"URL", func(c *gatebook.Config, origin string) { c.URL = origin }, ""},
+			{"host and proxies", func(c *gatebook.Config, _ string) { c.TrustHost, c.TrustedProxies = true, loopback }, ""},
+			{"host alone", func(c *gatebook.Config, _ string) { c.TrustHost = true }, "the server takes the site for http; set url, or trustedProxies so that X-Forwarded-Proto counts"},
+			{"another address", func(c *gatebook.Config, _ string) { c.URL = "https://www.example.com" }, "links and cookies are made for the former|the server takes the site for https://www.example.com"},
+			{"another path", func(c *gatebook.Config, origin string) { c.URL = origin + "/shop/auth" }, "a proxy changes the path, or basePath is another"},
+		} {
+			var s *site
+			var origin string
+			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Config.Handler.ServeHTTP(w, r) }))
+			t.Cleanup(upstream.Close)
+			p := start(t, upstream.Listener.Addr().String(), func(block string) string {
+				block = strings.Replace(block, "app.example.com {", "app.example.com, localhost {", 1)
+				return strict(t, strings.Replace(block, "server_name app.example.com", "server_name app.example.com localhost", 1))
+			})
+			_, port, _ := net.SplitHostPort(p.addr)
+			origin = "https://localhost:" + port
+			s = newSite(t, func(c *gatebook.Config) { tt.change(c, origin) })
+			cmd := exec.Command(doctor, "doctor", "--config", filepath.Join(t.TempDir(), "none.yaml"), "--from-outside", origin)
+			cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+p.ca.file)
+			out, err := cmd.CombinedOutput()
+			if (err == nil) != (tt.line == "") || strings.Contains(string(out), "WRONG") != (tt.line != "") || !regexp.MustCompile(tt.line).Match(out) {
+				t.Errorf("%s: %v\n%s", tt.name, err, out)
+			}
+			if tt.line == "" && !strings.Contains(string(out), "max-age=31536000") {
+				t.Errorf("%s: the proxy's header is not seen:\n%s", tt.name, out)
+			}
 		}
 	})
 }

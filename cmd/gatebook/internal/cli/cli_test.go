@@ -135,7 +135,7 @@ func expand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := ts.ReadFile(args[0])
 	issuer := ts.Getenv("ISSUER")
-	text = strings.NewReplacer("@ISSUER@", issuer, "@OPEN@", ts.Getenv("OPEN"), "@CLOSED@", ts.Getenv("CLOSED")).Replace(text)
+	text = strings.NewReplacer("@ISSUER@", issuer, "@OPEN@", ts.Getenv("OPEN"), "@CLOSED@", ts.Getenv("CLOSED"), "@LISTEN@", ts.Getenv("LISTEN")).Replace(text)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 

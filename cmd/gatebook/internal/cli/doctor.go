@@ -16,17 +16,22 @@ import (
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlite"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/outside"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/server"
 )
 
 type doctorCommand struct {
 	Config  string        `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
-	Timeout time.Duration `default:"5s" help:"How long a provider or mail server may take to answer."`
+	Timeout time.Duration `default:"5s" help:"How long a provider, mail server or site may take to answer."`
+
+	FromOutside string `placeholder:"URL" help:"Look at the running site at this address as its visitors do, and compare it with the configuration."`
 }
 
 // Help is shown below the flags.
 func (*doctorCommand) Help() string {
-	return "It changes nothing. The status is 1 when something is wrong; what is only unwise does not count."
+	return "It changes nothing. The status is 1 when something is wrong; what is only unwise does not count.\n\n" +
+		"--from-outside asks the site over the network, as often as a visitor who looks around, and signs nobody in. " +
+		"It can be run from anywhere: without a configuration it says what anybody can see."
 }
 
 var errWrong = errors.New("something is wrong: see above")
@@ -34,7 +39,11 @@ var errWrong = errors.New("something is wrong: see above")
 // Run looks at everything and says what it found.
 func (c *doctorCommand) Run(env *environment) error {
 	d := &diagnosis{w: env.stdout}
-	c.examine(env.ctx, d)
+	if c.FromOutside != "" {
+		c.lookFromOutside(env.ctx, d)
+	} else {
+		c.examine(env.ctx, d)
+	}
 	if d.wrong {
 		return errors.Join(errWrong, d.err)
 	}
@@ -53,12 +62,16 @@ func (d *diagnosis) line(mark, subject, format string, args ...any) {
 	d.err = errors.Join(d.err, err)
 }
 
-func (d *diagnosis) ok(subject, format string, args ...any) { d.line("ok", subject, format, args...) }
-func (d *diagnosis) warn(subject, format string, args ...any) {
+// OK notes what is as it should be.
+func (d *diagnosis) OK(subject, format string, args ...any) { d.line("ok", subject, format, args...) }
+
+// Warn notes what is unwise.
+func (d *diagnosis) Warn(subject, format string, args ...any) {
 	d.line("warn", subject, format, args...)
 }
 
-func (d *diagnosis) fault(subject, format string, args ...any) {
+// Fault notes what is wrong.
+func (d *diagnosis) Fault(subject, format string, args ...any) {
 	d.wrong = true
 	d.line("WRONG", subject, format, args...)
 }
@@ -67,19 +80,19 @@ func (c *doctorCommand) examine(ctx context.Context, d *diagnosis) {
 	cfg, err := config.Load(c.Config, os.LookupEnv)
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			d.fault("config", "%s", strings.TrimSpace(line))
+			d.Fault("config", "%s", strings.TrimSpace(line))
 		}
 		return
 	}
-	d.ok("config", "%s", c.Config)
+	d.OK("config", "%s", c.Config)
 	if info, err := os.Stat(c.Config); err == nil && cfg.Literal && info.Mode().Perm()&0o077 != 0 {
-		d.warn("config", "it holds secrets and others can read it (%s): chmod 600 %s", info.Mode().Perm(), c.Config)
+		d.Warn("config", "it holds secrets and others can read it (%s): chmod 600 %s", info.Mode().Perm(), c.Config)
 	}
 	examineSecrets(d, cfg)
 	examineURL(d, cfg)
 	settings, err := server.Settings(cfg)
 	if err != nil {
-		d.fault("providers", "%v", err)
+		d.Fault("providers", "%v", err)
 	}
 	examineDatabase(ctx, d, cfg)
 	if settings != nil {
@@ -87,40 +100,74 @@ func (c *doctorCommand) examine(ctx context.Context, d *diagnosis) {
 		c.examineProviders(ctx, d, cfg, settings)
 	}
 	if w := sqlite.DriverWarning(); w != "" {
-		d.warn("driver", "%s", w)
+		d.Warn("driver", "%s", w)
 	}
+}
+
+// lookFromOutside compares the running site with the configuration, where there
+// is one.
+func (c *doctorCommand) lookFromOutside(ctx context.Context, d *diagnosis) {
+	site := outside.Site{URL: c.FromOutside, Timeout: c.Timeout}
+	cfg, err := config.Load(c.Config, os.LookupEnv)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		d.Warn("config", "there is no %s here to compare with", c.Config)
+	case err != nil:
+		for line := range strings.Lines(err.Error()) {
+			d.Fault("config", "%s", strings.TrimSpace(line))
+		}
+		return
+	default:
+		settings, err := server.Settings(cfg)
+		if err != nil {
+			d.Fault("providers", "%v", err)
+			return
+		}
+		site.Want = wanted(settings)
+	}
+	outside.Look(ctx, d, site)
+}
+
+// wanted is what visitors should see.
+func wanted(g *gatebook.Config) *outside.Want {
+	w := &outside.Want{URL: g.URL, BasePath: g.BasePath, CSRFCookie: g.Cookies.CSRFToken.Name, CallbackCookie: g.Cookies.CallbackURL.Name,
+		SecureCookies: g.UseSecureCookies, TrustedOrigins: g.TrustedOrigins}
+	for _, p := range g.Providers {
+		w.Providers = append(w.Providers, p.Info().ID)
+	}
+	return w
 }
 
 func examineSecrets(d *diagnosis, cfg *config.Config) {
 	for i, s := range cfg.Secrets {
 		if len(s) < 32 {
-			d.fault("secret", "secret %d of %d has %d characters: use at least 32 random ones, `gatebook secret` makes them", i+1, len(cfg.Secrets), len(s))
+			d.Fault("secret", "secret %d of %d has %d characters: use at least 32 random ones, `gatebook secret` makes them", i+1, len(cfg.Secrets), len(s))
 			continue
 		}
-		d.ok("secret", "secret %d of %d has %d characters", i+1, len(cfg.Secrets), len(s))
+		d.OK("secret", "secret %d of %d has %d characters", i+1, len(cfg.Secrets), len(s))
 	}
 }
 
 func examineURL(d *diagnosis, cfg *config.Config) {
 	if cfg.URL == "" {
 		if cfg.TrustHost {
-			d.warn("url", "not set, and trustHost is: whoever chooses the Host header chooses where magic links point")
+			d.Warn("url", "not set, and trustHost is: whoever chooses the Host header chooses where magic links point")
 			return
 		}
-		d.warn("url", "not set: only requests to this machine itself are served")
+		d.Warn("url", "not set: only requests to this machine itself are served")
 		return
 	}
 	u, err := url.Parse(cfg.URL)
 	if err != nil {
-		d.fault("url", "%v", err)
+		d.Fault("url", "%v", err)
 		return
 	}
 	local := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
 	if u.Scheme == "http" && !local {
-		d.fault("url", "%s is not https: cookies and links can be read on the way", cfg.URL)
+		d.Fault("url", "%s is not https: cookies and links can be read on the way", cfg.URL)
 		return
 	}
-	d.ok("url", "%s", cfg.URL)
+	d.OK("url", "%s", cfg.URL)
 }
 
 // examineSettings lets the library check what is its own.
@@ -128,13 +175,13 @@ func examineSettings(d *diagnosis, settings *gatebook.Config) {
 	s := *settings
 	pool, err := sql.Open("sqlite", "file::memory:") // nothing is asked of it
 	if err != nil {
-		d.fault("settings", "%v", err)
+		d.Fault("settings", "%v", err)
 		return
 	}
 	defer func() { _ = pool.Close() }() // it was never opened
 	s.Adapter = sqlite.New(pool)
 	if _, err := gatebook.New(s); err != nil {
-		d.fault("settings", "%v", err)
+		d.Fault("settings", "%v", err)
 		return
 	}
 	strategy := s.Session.Strategy
@@ -145,7 +192,7 @@ func examineSettings(d *diagnosis, settings *gatebook.Config) {
 	for _, p := range s.Providers {
 		ids = append(ids, p.Info().ID)
 	}
-	d.ok("settings", "%s sessions; ways to sign in: %s", strategy, strings.Join(ids, ", "))
+	d.OK("settings", "%s sessions; ways to sign in: %s", strategy, strings.Join(ids, ", "))
 }
 
 func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
@@ -157,22 +204,22 @@ func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
 	if errors.Is(err, os.ErrNotExist) {
 		folder := filepath.Dir(path)
 		if dir, err := os.Stat(folder); err != nil || !dir.IsDir() {
-			d.fault("database", "%s: there is no folder %s", path, folder)
+			d.Fault("database", "%s: there is no folder %s", path, folder)
 			return
 		}
-		d.warn("database", "%s does not exist yet: `gatebook serve` or `gatebook migrate` makes it", path)
+		d.Warn("database", "%s does not exist yet: `gatebook serve` or `gatebook migrate` makes it", path)
 		return
 	}
 	if err != nil {
-		d.fault("database", "%v", err)
+		d.Fault("database", "%v", err)
 		return
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		d.warn("database", "others can read %s (%s): chmod 600 %s", path, info.Mode().Perm(), path)
+		d.Warn("database", "others can read %s (%s): chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	db, err := openExisting(path)
 	if err != nil {
-		d.fault("database", "%s: %v", path, err)
+		d.Fault("database", "%s: %v", path, err)
 		return
 	}
 	defer func() { _ = db.Close() }() // it was only read
@@ -182,31 +229,31 @@ func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
 		err = db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal)
 	}
 	if err != nil {
-		d.fault("database", "%s: %v", path, err)
+		d.Fault("database", "%s: %v", path, err)
 		return
 	}
 	store := sqlite.New(db)
 	if err := store.Check(ctx); err != nil {
-		d.fault("database", "%s: %v", path, err)
+		d.Fault("database", "%s: %v", path, err)
 		return
 	}
 	if journal != "wal" {
-		d.warn("database", "the journal mode is %s; serving changes it to wal", journal)
+		d.Warn("database", "the journal mode is %s; serving changes it to wal", journal)
 	}
 	head, err := store.Book().Head(ctx)
 	if err != nil {
-		d.fault("book", "%v", err)
+		d.Fault("book", "%v", err)
 		return
 	}
-	d.ok("database", "%s, SQLite %s, journal %s, tables up to date", path, version, journal)
+	d.OK("database", "%s, SQLite %s, journal %s, tables up to date", path, version, journal)
 	n, oldest, err := store.Book().Pending(ctx)
 	switch {
 	case err != nil:
-		d.fault("book", "%v", err)
+		d.Fault("book", "%v", err)
 	case n > 0 && time.Since(oldest) > 10*time.Second:
-		d.warn("book", "%d entries, and %d wait to be numbered since %s: is a server running?", head.Seq, n, oldest.UTC().Format(time.RFC3339))
+		d.Warn("book", "%d entries, and %d wait to be numbered since %s: is a server running?", head.Seq, n, oldest.UTC().Format(time.RFC3339))
 	default:
-		d.ok("book", "%d entries", head.Seq)
+		d.OK("book", "%d entries", head.Seq)
 	}
 }
 
@@ -234,14 +281,14 @@ func (c *doctorCommand) examineProviders(ctx context.Context, d *diagnosis, cfg 
 		case gatebook.RedirectProvider:
 			to, err := p.Begin(ctx, &gatebook.Begin{RedirectURI: "https://doctor.invalid/callback", State: "doctor"})
 			if err != nil {
-				d.fault(id, "%s", explain(err))
+				d.Fault(id, "%s", explain(err))
 				break
 			}
 			at := to.URL
 			if u, err := url.Parse(to.URL); err == nil {
 				at = u.Scheme + "://" + u.Host + u.Path
 			}
-			d.ok(id, "sign-ins begin at %s", at)
+			d.OK(id, "sign-ins begin at %s", at)
 		case gatebook.EmailProvider:
 			if service := cfg.Providers[i].Service; service != "" {
 				d.ok(id, "mails are sent through %s, which is not asked here", service)
@@ -275,9 +322,9 @@ func (c *doctorCommand) examineMail(ctx context.Context, d *diagnosis, id, smtp 
 	at := net.JoinHostPort(u.Hostname(), port)
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", at)
 	if err != nil {
-		d.fault(id, "the mail server does not answer: %v", err)
+		d.Fault(id, "the mail server does not answer: %v", err)
 		return
 	}
 	_ = conn.Close() // nothing was sent
-	d.ok(id, "the mail server %s answers", at)
+	d.OK(id, "the mail server %s answers", at)
 }

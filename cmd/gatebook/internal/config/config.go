@@ -148,7 +148,7 @@ type Lookup func(name string) (value string, ok bool)
 func Load(path string, env Lookup) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s does not exist: `gatebook init` writes one", path)
+		return nil, missingError{path}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
@@ -160,6 +160,12 @@ func Load(path string, env Lookup) (*Config, error) {
 	c.Path = path
 	return c, nil
 }
+
+// missingError is a file that is not there, in words that say what to do.
+type missingError struct{ path string }
+
+func (e missingError) Error() string        { return e.path + " does not exist: `gatebook init` writes one" }
+func (e missingError) Is(target error) bool { return target == os.ErrNotExist }
 
 // Parse is [Load] of a file called name that holds data.
 func Parse(name string, data []byte, env Lookup) (*Config, error) {
