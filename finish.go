@@ -48,6 +48,16 @@ type proved struct {
 // the adapter's.
 func (in *proved) named() bool { return in.method == TypeCredentials || in.method == TypeNative }
 
+// accountOf is the account as it is shown once user is known: where the provider
+// is ours, with the user's id.
+func (in *proved) accountOf(user *User) *Account {
+	account := in.account.clone()
+	if in.method == TypeEmail || in.method == TypeWebAuthn {
+		account.UserID = user.ID
+	}
+	return account
+}
+
 // finish decides a proved sign-in, carries it out and answers. When another act
 // gets in its way it is decided anew from fresh reads; callbacks are not called
 // again.
@@ -266,11 +276,8 @@ func (x *exchange) changes(rec *recorder, in *proved, d decision, k keys) []told
 
 // signInEvent returns the signIn event of a carried-out decision.
 func (x *exchange) signInEvent(rec *recorder, in *proved, d decision, sid string) *SignInEvent {
-	ev := &SignInEvent{Envelope: rec.envelope(record.TypeSignIn), User: d.user.User.clone(), Account: in.account.clone(),
+	ev := &SignInEvent{Envelope: rec.envelope(record.TypeSignIn), User: d.user.User.clone(), Account: in.accountOf(&d.user.User),
 		Profile: in.raw.clone(), strategy: x.a.cfg.Session.Strategy}
-	if in.method == TypeEmail || in.method == TypeWebAuthn {
-		ev.Account.UserID = d.user.User.ID
-	}
 	if x.a.adapter != nil && !in.named() {
 		ev.IsNewUser = new(d.isNew)
 	}
@@ -433,7 +440,7 @@ func (x *exchange) makeToken(ctx context.Context, in *proved, d decision) *refus
 	if x.a.cfg.Callbacks.JWT == nil {
 		return x.encode(ctx, in)
 	}
-	p := &JWTParams{Token: c.Clone(), User: user.clone(), Account: in.account.clone(), Profile: in.raw.clone(), Trigger: "signIn"}
+	p := &JWTParams{Token: c.Clone(), User: user.clone(), Account: in.accountOf(user), Profile: in.raw.clone(), Trigger: "signIn"}
 	if x.a.adapter != nil || in.method == TypeCredentials {
 		p.IsNewUser = new(d.isNew)
 	}

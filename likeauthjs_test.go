@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/provider/credentials"
 )
 
 // What Auth.js does at the edges, found by comparing the two (test/interop).
@@ -66,5 +67,47 @@ func TestLinkTokenForm(t *testing.T) {
 	s.post("/auth/signin/email", url.Values{"email": {"ada@example.com"}})
 	if link := s.mail.link(t); !regexp.MustCompile(`[?&]token=[0-9a-f]{64}(&|$)`).MatchString(link) {
 		t.Errorf("link = %s, want a token of 64 hex digits", link)
+	}
+}
+
+// TestJWTCallbackOfLink: the jwt callback of a magic link is told whose account
+// it is.
+func TestJWTCallbackOfLink(t *testing.T) {
+	var user, account string
+	s := newSite(t, func(_ *site, c *gatebook.Config) {
+		c.Session.Strategy = gatebook.StrategyJWT
+		c.Callbacks.JWT = func(_ context.Context, p *gatebook.JWTParams) (*gatebook.Claims, error) {
+			if p.Account != nil {
+				user, account = p.User.ID, p.Account.UserID
+			}
+			return &p.Token, nil
+		}
+	})
+	s.post("/auth/signin/email", url.Values{"email": {"ada@example.com"}})
+	s.get(strings.TrimPrefix(s.mail.link(t), s.server.URL))
+	if user == "" || account != user {
+		t.Errorf("the account's user is %q, want %q", account, user)
+	}
+}
+
+// TestAuthorizeDenies: Authorize may refuse as the signIn callback does.
+func TestAuthorizeDenies(t *testing.T) {
+	for refusal, want := range map[error]string{
+		gatebook.Deny(""):             "/auth/error?error=AccessDenied",
+		gatebook.Deny("closed"):       "/auth/error?error=AccessDenied&code=closed",
+		gatebook.RedirectTo("/terms"): "/terms",
+	} {
+		provider, err := credentials.New(credentials.Config{Authorize: func(context.Context, map[string]string, *http.Request) (*gatebook.User, error) {
+			return nil, refusal
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSite(t, func(_ *site, c *gatebook.Config) { c.Providers = []gatebook.Provider{provider} })
+		res := s.post("/auth/callback/credentials", nil)
+		if got := res.Header.Get("Location"); got != s.server.URL+want {
+			t.Errorf("refused to %q, want %q", got, want)
+		}
+		s.check("signIn.failed")
 	}
 }

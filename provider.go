@@ -169,7 +169,8 @@ type CredentialsProvider interface {
 	// Fields are the inputs of the sign-in page.
 	Fields() []Field
 	// Authorize returns the user, or an error that matches [ErrBadCredentials]
-	// when the credentials are wrong. Any other error is an internal one.
+	// when the credentials are wrong. [Deny] and [RedirectTo] refuse as they do
+	// from the signIn callback. Any other error is an internal one.
 	Authorize(ctx context.Context, credentials map[string]string, r *http.Request) (*User, error)
 }
 

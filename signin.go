@@ -367,6 +367,10 @@ func (x *exchange) refuseCredentials(info ProviderInfo, err error) {
 	if !errors.Is(err, ErrBadCredentials) {
 		r = refused{auth: info, reason: record.ReasonInternal, step: "authorize", err: err}
 	}
+	var no *refusal
+	if errors.As(err, &no) { // as from the signIn callback
+		r = refused{auth: info, page: "AccessDenied", code: no.code, to: no.url, reason: record.ReasonAccessDenied, step: "authorize refused"}
+	}
 	var ce *CredentialsError
 	if errors.As(err, &ce) {
 		if ce.Code != "" {

@@ -34,7 +34,8 @@ type Config struct {
 	Fields []gatebook.Field
 	// Authorize returns who typed the credentials, which hold every field of the
 	// request's form. It returns gatebook.ErrBadCredentials, or a
-	// *gatebook.CredentialsError to say more, when they are wrong, and any other
+	// *gatebook.CredentialsError to say more, when they are wrong, gatebook.Deny
+	// or gatebook.RedirectTo when this person may not come in, and any other
 	// error when it could not find out. A nil user without an error is
 	// ErrBadCredentials, as in Auth.js. It is called concurrently.
 	Authorize func(ctx context.Context, typed map[string]string, r *http.Request) (*gatebook.User, error)
