@@ -286,7 +286,13 @@ func (g *gatebookSite) events() gatebook.Events {
 			return g.event("linkAccount", object("user", userOf(e.User), "account", accountOf(e.Account), "profile", userOf(e.Profile)))
 		},
 		Session: func(_ context.Context, e *gatebook.SessionEvent) error {
-			return g.event("session", object("result", e.Result, "session", rowOf(e.Session), "token", e.Token))
+			if err := g.event("session", object("result", e.Result, "session", rowOf(e.Session), "token", e.Token)); err != nil {
+				return err
+			}
+			if g.now().Events == "change" {
+				e.Result.Set("changed", true)
+			}
+			return nil
 		},
 	}
 }

@@ -114,6 +114,8 @@ func callbacks() []scenario {
 		{"51.nothing", "back with nothing", oauth, steps(get("/auth/callback/acme"), begin("acme"), get("/auth/callback/acme"))},
 		{"51.post", "back by POST where a query is expected", oauth, steps(begin("acme"), post("/auth/callback/acme", good), post("/auth/callback/acme?"+good, ""))},
 		{"51.twice", "back twice with the same code", setup{Adapter: true, Providers: []provider{acme}}, steps(begin("acme"), back("acme", good), back("acme", good))},
+		{"51.replay", "back again with the cookies of the first time", setup{Adapter: true, Providers: []provider{acme}}, steps(
+			begin("acme"), keeps("before"), back("acme", good), other("before"), back("acme", good))},
 		token("good", "an ID token as it should be", nil, ""),
 		token("wrong-iss", "an ID token of another issuer", map[string]any{"iss": "https://evil.example"}, ""),
 		token("wrong-aud", "an ID token for another client", map[string]any{"aud": "another"}, ""),

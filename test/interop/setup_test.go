@@ -20,6 +20,9 @@ type setup struct {
 	Does    does          `json:"does"`
 	// Plain sites have no callbacks and no events.
 	Plain bool `json:"plain,omitempty"`
+	// InOrder shows calls and writes in one order, in place of one after the
+	// other.
+	InOrder bool `json:"-"`
 }
 
 type sessionConfig struct {
@@ -54,7 +57,7 @@ type does struct {
 	Redirect string   `json:"redirect,omitempty"` // default (recorded), throw, "to URL"
 	JWT      string   `json:"jwt,omitempty"`      // null, throw, role, merge, small, "big BYTES"
 	Session  string   `json:"session,omitempty"`  // throw, role
-	Events   string   `json:"events,omitempty"`   // throw
+	Events   string   `json:"events,omitempty"`   // throw, change (what it was given)
 	Mail     string   `json:"mail,omitempty"`     // throw
 	Slow     int      `json:"slow,omitempty"`     // milliseconds of each event handler
 	Fail     []string `json:"fail,omitempty"`     // methods of Auth.js's adapter

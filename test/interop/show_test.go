@@ -65,6 +65,7 @@ func (v *visitor) userNames() map[string]string {
 type writer struct {
 	visitor *visitor
 	at      time.Time
+	link    string // the token of the magic link that was sent
 	lines   []string
 }
 
@@ -98,6 +99,13 @@ func (w *writer) record(r *answer) {
 		w.lines = append(w.lines, outline(r.body)...)
 	case r.body != "":
 		w.line("body %s", r.body)
+	}
+	w.link = linkToken(r.calls)
+	if w.visitor.setup.InOrder {
+		for i := range r.calls {
+			w.calls(r.calls[i].Kind, r.calls[i:i+1])
+		}
+		return
 	}
 	w.calls("call", r.calls)
 	w.calls("write", r.calls)
@@ -156,7 +164,7 @@ func (w *writer) claims(salt, sealed string) {
 // calls writes the calls of one kind, a line for each member of what was given.
 func (w *writer) calls(kind string, calls []call) {
 	for _, c := range calls {
-		if c.Kind != kind {
+		if c.Kind != kind || kind == "log" {
 			continue
 		}
 		w.line("%s %s", kind, c.Name)
@@ -178,6 +186,16 @@ func (w *writer) object(prefix string, o gatebook.Claims, depth int) {
 		}
 		w.line("%s%s %s", prefix, name, w.value(name, text))
 	}
+}
+
+// linkToken finds the token of a magic link that was sent.
+func linkToken(calls []call) string {
+	for _, c := range calls {
+		if u, err := url.Parse(c.Payload.String("url")); c.Name == "mail" && err == nil {
+			return u.Query().Get("token")
+		}
+	}
+	return ""
 }
 
 // tidy gives users and accounts, which are structs in Go, one order of members,
@@ -256,6 +274,10 @@ func (w *writer) value(name, raw string) string {
 		}
 	case "jti":
 		return "<uuid>"
+	case "token":
+		if w.link != "" && raw == strconv.Quote(sha256hex(w.link+strings.Join(w.visitor.setup.Secrets, ","))) {
+			return "<hash of the link's token and the secret>"
+		}
 	case "access_token", "refresh_token", "id_token", "at_hash", "sessionToken":
 		if raw != "null" && !strings.HasPrefix(raw, `"at-`) && !strings.HasPrefix(raw, `"rt-`) {
 			return "<" + name + ">"

@@ -123,6 +123,11 @@ func has(name, value string) step {
 // drops removes a cookie from the jar.
 func drops(name string) step { return step{"", func(v *visitor) { v.drop(name) }} }
 
+// keeps copies the jar under a name, for other.
+func keeps(name string) step {
+	return step{"", func(v *visitor) { v.jars[name] = slices.Clone(v.jar) }}
+}
+
 // other goes on in another browser, named, with its own cookies.
 func other(name string) step {
 	return step{"", func(v *visitor) {

@@ -213,6 +213,7 @@ function newEvents(site) {
         await new Promise((resolve) => { setTimeout(resolve, site.does.slow); });
         site.call(`${name} event ends`, {});
       }
+      if (site.does.events === 'change' && message.session) message.session.changed = true;
       if (site.does.events === 'throw') throw new Error(`handler of ${name} fails`);
     };
   }
