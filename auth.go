@@ -45,6 +45,8 @@ type Auth struct {
 	tokenSalts []string
 	csrf       *csrf.Signer
 	pages      *pages.Pages
+	// mailTheme is Config.Theme as mails get it.
+	mailTheme Theme
 
 	handlers *dispatcher
 	counts   *counts
@@ -81,10 +83,12 @@ func New(cfg Config) (*Auth, error) {
 		return nil, err
 	}
 	var err error
-	t := cfg.Theme
-	if a.pages, err = pages.New(pages.Theme{ColorScheme: t.ColorScheme, BrandColor: t.BrandColor, ButtonText: t.ButtonText, Logo: t.Logo}); err != nil {
+	theme := pages.Theme(cfg.Theme)
+	if a.pages, err = pages.New(theme); err != nil {
 		return nil, fmt.Errorf("gatebook: Config.Theme: %w", err)
 	}
+	a.mailTheme = cfg.Theme
+	a.mailTheme.ButtonText = theme.ReadableText()
 	a.handlers = newDispatcher(cfg.Events, a.log, a.now)
 	a.handlers.record = a.recordHandlers
 	a.book.SetLogger(a.log)

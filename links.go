@@ -242,7 +242,7 @@ func (x *exchange) sendLink(ctx context.Context, l *linkRequest, token Secret, e
 	link := cookie.AppendForm([]byte(nil), "callbackUrl", x.callback)
 	link = cookie.AppendForm(link, "token", string(token))
 	link = cookie.AppendForm(link, "email", l.address)
-	mail := &MagicLink{Address: l.address, URL: Secret(x.callbackURL(l.info.ID) + "?" + string(link)), Host: x.host(), Expires: expires}
+	mail := &MagicLink{Address: l.address, URL: Secret(x.callbackURL(l.info.ID) + "?" + string(link)), Host: x.host(), Expires: expires, Theme: x.a.mailTheme}
 	ctx, cancel := context.WithTimeout(ctx, sendBudget)
 	defer cancel()
 	_, err := guard(func() (struct{}, error) { return struct{}{}, l.p.Send(ctx, mail) })

@@ -334,3 +334,21 @@ func TestLinkLimitsOfAProvider(t *testing.T) {
 		t.Errorf("New = %v", err)
 	}
 }
+
+// TestLinkTheme: mails have the colours of the pages.
+func TestLinkTheme(t *testing.T) {
+	var got gatebook.Theme
+	w := newWire(t, func(s *site, c *gatebook.Config) {
+		c.Theme = gatebook.Theme{ColorScheme: "dark", BrandColor: "#ffcc00"}
+		withLinks(t, func(c *email.Config) {
+			c.Compose = func(l *gatebook.MagicLink) (*email.Message, error) {
+				got = l.Theme
+				return &email.Message{Text: string(l.URL)}, nil
+			}
+		})(s, c)
+	})
+	w.ask("192.0.2.1", "ada@example.com")
+	if want := (gatebook.Theme{ColorScheme: "dark", BrandColor: "#ffcc00", ButtonText: "#000000"}); got != want {
+		t.Errorf("theme %+v, want %+v", got, want)
+	}
+}

@@ -161,6 +161,9 @@ type MagicLink struct {
 	// Host is the site's host, shown to the reader.
 	Host    string
 	Expires time.Time
+	// Theme is that of the site, with ButtonText filled in when BrandColor is
+	// set: black or white, whichever is easier to read.
+	Theme Theme
 }
 
 // CredentialsProvider checks what somebody typed.

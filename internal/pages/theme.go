@@ -52,16 +52,12 @@ func (t Theme) stylesheet() (string, error) {
 	default:
 		return "", fmt.Errorf("theme colour scheme is %q, want auto, light or dark", t.ColorScheme)
 	}
-	text := t.ButtonText
+	text := t.ReadableText()
 	if t.BrandColor != "" {
-		c, ok := parseColor(t.BrandColor)
-		if !ok {
+		if _, ok := parseColor(t.BrandColor); !ok {
 			return "", fmt.Errorf("theme brand colour is %q, want #rgb or #rrggbb", t.BrandColor)
 		}
 		css += "body { --brand-color: " + t.BrandColor + "; }\n"
-		if text == "" {
-			text = c.readable()
-		}
 	}
 	if text != "" {
 		if _, ok := parseColor(text); !ok {
@@ -70,6 +66,15 @@ func (t Theme) stylesheet() (string, error) {
 		css += "body { --button-text-color: " + text + "; }\n"
 	}
 	return css, nil
+}
+
+// ReadableText returns the colour of a button's text: ButtonText, or black or
+// white when only BrandColor is set. It is empty when neither is.
+func (t Theme) ReadableText() string {
+	if c, ok := parseColor(t.BrandColor); ok && t.ButtonText == "" {
+		return c.readable()
+	}
+	return t.ButtonText
 }
 
 var (

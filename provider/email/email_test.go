@@ -202,6 +202,49 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// TestTheme: the mail has the site's colours, in light and dark, and nothing
+// else that a theme may say.
+func TestTheme(t *testing.T) {
+	o := &outbox{}
+	p := newProvider(t, email.Config{From: "login@acme.example", Mailer: o})
+	for name, tt := range map[string]struct {
+		theme gatebook.Theme
+		has   []string
+		not   []string
+	}{
+		"default": {gatebook.Theme{}, []string{`content="light dark"`, "prefers-color-scheme: dark", "background:#1f4fd8;color:#ffffff", "background:#ffffff;color:#111827"}, nil},
+		"brand":   {gatebook.Theme{BrandColor: "#fc0", ButtonText: "#000000"}, []string{"background:#fc0;color:#000000"}, []string{"#1f4fd8"}},
+		"light":   {gatebook.Theme{ColorScheme: "light"}, []string{`content="light"`, "background:#ffffff;color:#111827"}, []string{"prefers-color-scheme"}},
+		"dark":    {gatebook.Theme{ColorScheme: "dark"}, []string{`content="dark"`, "background:#111827;color:#f3f4f6"}, []string{"prefers-color-scheme", "#ffffff;color:#111827"}},
+		"hostile": {gatebook.Theme{ColorScheme: `"><script>`, BrandColor: "red;background:url(https://evil.example)", ButtonText: `"><script>`, Logo: "https://evil.example"},
+			[]string{"background:#1f4fd8;color:#ffffff"}, []string{"<script", "evil"}},
+	} {
+		l := link()
+		l.Theme = tt.theme
+		if err := p.Send(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		body := o.sent[len(o.sent)-1].HTML
+		for _, part := range tt.has {
+			if !strings.Contains(body, part) {
+				t.Errorf("%s: no %s in\n%s", name, part, body)
+			}
+		}
+		for _, part := range tt.not {
+			if strings.Contains(body, part) {
+				t.Errorf("%s: %s in\n%s", name, part, body)
+			}
+		}
+		// Mail programs of right-to-left languages turn what says nothing.
+		if !strings.Contains(body, `<table class="page" role="presentation" dir="ltr"`) || !strings.Contains(body, "<bdi>app&#8203;.example") {
+			t.Errorf("%s: the direction is left open:\n%s", name, body)
+		}
+		if strings.Contains(body, "ZgotmplZ") {
+			t.Errorf("%s: the template does not trust its own values:\n%s", name, body)
+		}
+	}
+}
+
 func TestSendEscapes(t *testing.T) {
 	o := &outbox{}
 	p := newProvider(t, email.Config{From: "login@acme.example", Mailer: o})

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"html/template"
+	"regexp"
 	"strings"
 	texttemplate "text/template"
 
@@ -26,8 +27,11 @@ func compose(link *gatebook.MagicLink) (*Message, error) {
 	if link.Host == "" || strings.ContainsFunc(link.Host, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return nil, errors.New("host of the link is malformed")
 	}
-	data := struct{ Host, URL, Expires string }{
-		link.Host, string(link.URL), link.Expires.UTC().Format("2 January 2006, 15:04 UTC"),
+	data := struct {
+		Host, URL, Expires string
+		look
+	}{
+		link.Host, string(link.URL), link.Expires.UTC().Format("2 January 2006, 15:04 UTC"), lookOf(link.Theme),
 	}
 	var text, html strings.Builder
 	// The errors of the templates could quote the link.
@@ -40,6 +44,33 @@ func compose(link *gatebook.MagicLink) (*Message, error) {
 		Text:    text.String(),
 		HTML:    html.String(),
 	}, nil
+}
+
+// look is a theme in the terms of the message. Mail programs know no custom
+// properties and some no style element, so colours stand where they are used.
+type look struct {
+	Scheme           string // of the meta element color-scheme
+	Page, Text, Soft string
+	Brand, Button    string
+}
+
+var colorForm = regexp.MustCompile(`^#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})$`)
+
+func lookOf(t gatebook.Theme) look {
+	l := look{Scheme: "light dark", Page: "#ffffff", Text: "#111827", Soft: "#4b5563", Brand: "#1f4fd8", Button: "#ffffff"}
+	switch t.ColorScheme {
+	case "light":
+		l.Scheme = "light"
+	case "dark":
+		l.Scheme, l.Page, l.Text, l.Soft = "dark", "#111827", "#f3f4f6", "#9ca3af"
+	}
+	if colorForm.MatchString(t.BrandColor) {
+		l.Brand = t.BrandColor
+	}
+	if colorForm.MatchString(t.ButtonText) {
+		l.Button = t.ButtonText
+	}
+	return l
 }
 
 // unlinked puts a zero-width space before each dot and colon, so that mail

@@ -386,6 +386,13 @@ func TestMagicLink(t *testing.T) {
 	if link == nil {
 		t.Fatalf("the mail has no link:\n%s", mail.body)
 	}
+	preview := v.get(regexp.MustCompile(`/mailbox/[^"]+/html`).FindString(mail.body))
+	if !strings.Contains(preview.body, `href="`+link[1]+`"`) || !strings.Contains(preview.body, `<base target="_top">`) {
+		t.Errorf("the mail's HTML does not lead out of its frame:\n%s", preview.body)
+	}
+	if policy := preview.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") || !strings.Contains(policy, "sandbox allow-top-navigation-by-user-activation") {
+		t.Errorf("the mail's HTML has the policy %q", policy)
+	}
 	to := strings.ReplaceAll(link[1], "&amp;", "&")
 	want(t, v.get(to), 200, "grace@example.com", "address verified", "a magic link")
 	want(t, d.visitor().get(to), 200, "This link no longer works")
@@ -394,8 +401,10 @@ func TestMagicLink(t *testing.T) {
 	}
 
 	// A mail is there whatever becomes of the server.
-	if got := v.get("/mailbox/nothing").status; got != 404 {
-		t.Errorf("an unknown mail has the status %d, want 404", got)
+	for _, path := range []string{"/mailbox/nothing", "/mailbox/nothing/html"} {
+		if got := v.get(path).status; got != 404 {
+			t.Errorf("%s has the status %d, want 404", path, got)
+		}
 	}
 }
 

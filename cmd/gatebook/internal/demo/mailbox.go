@@ -35,6 +35,7 @@ type mail struct {
 	To      string
 	Subject string
 	Text    string
+	HTML    string
 }
 
 // maxMails is how many are kept, and maxMailBytes how large one may be.
@@ -48,7 +49,7 @@ var mailID = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{6}-[A-Z2-7]{26}$`)
 // Send implements [email.Mailer].
 func (m mailbox) Send(_ context.Context, msg *email.Message) error {
 	now := time.Now().UTC()
-	b, err := json.Marshal(mail{At: now, To: msg.To, Subject: msg.Subject, Text: msg.Text})
+	b, err := json.Marshal(mail{At: now, To: msg.To, Subject: msg.Subject, Text: msg.Text, HTML: msg.HTML})
 	if err != nil {
 		return err
 	}

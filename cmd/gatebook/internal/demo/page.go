@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -52,6 +53,7 @@ func newPage(issuer string) (*page, error) {
 		"script-src '" + digest(liveJS) + "'",
 		"img-src 'self' " + issuer,
 		"connect-src 'self'",
+		"frame-src 'self'", // a mail's HTML
 		"form-action 'self' " + issuer, // a form of ours leads to the provider
 		"base-uri 'none'",
 		"frame-ancestors 'none'",
@@ -286,15 +288,40 @@ func (s *server) mailboxPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) mailPage(w http.ResponseWriter, r *http.Request) {
+	if m := s.mail(w, r); m != nil {
+		s.page.write(w, http.StatusOK, "mail", m)
+	}
+}
+
+// mail returns the mail that a request names, or nil after it has answered.
+func (s *server) mail(w http.ResponseWriter, r *http.Request) *mail {
 	m, err := s.mails.get(r.PathValue("id"))
 	switch {
 	case errors.Is(err, errNoMail):
 		http.NotFound(w, r)
 	case err != nil:
 		s.fail(w, err)
-	default:
-		s.page.write(w, http.StatusOK, "mail", m)
 	}
+	return m
+}
+
+// mailPolicy lets a mail do what mail programs let it: be looked at, and lead
+// somewhere when a person clicks. It holds also where the mail is opened alone.
+const mailPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " +
+	"frame-ancestors 'self'; sandbox allow-top-navigation-by-user-activation"
+
+// mailHTML shows a mail as mail programs do, for the frame of its page.
+func (s *server) mailHTML(w http.ResponseWriter, r *http.Request) {
+	m := s.mail(w, r)
+	if m == nil {
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", mailPolicy)
+	h.Set("Cache-Control", "no-store")
+	// Links lead out of the frame.
+	io.WriteString(w, strings.Replace(m.HTML, "<head>", `<head><base target="_top">`, 1))
 }
 
 // Ago is how long ago the mail came, in words.

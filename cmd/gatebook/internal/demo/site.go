@@ -269,6 +269,7 @@ func (s *server) routes() http.Handler {
 	mux.Handle("GET /{$}", s.auth.Middleware(http.HandlerFunc(s.home)))
 	mux.HandleFunc("GET /mailbox", s.mailboxPage)
 	mux.HandleFunc("GET /mailbox/{id}", s.mailPage)
+	mux.HandleFunc("GET /mailbox/{id}/html", s.mailHTML)
 	mux.HandleFunc("GET /live", s.live)
 	mux.Handle("POST /crash", form(s.askCrash))
 	mux.Handle("POST /unlink", form(s.unlink))
