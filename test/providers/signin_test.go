@@ -410,7 +410,7 @@ func TestEmulatorsRefuseTokens(t *testing.T) {
 					f.Set("client_secret", secret)
 				},
 			} {
-				tampered := &tamper{idp: idp, token: idp.Token, change: change}
+				tampered := &tamper{idp: idp, at: idp.Token, change: change}
 				_, p := startWith(t, id, tampered)
 				s := newSite(t, p, gatebook.StrategyJWT)
 				to := s.newBrowser(t).signIn(idp, id, providers.Consent)
@@ -427,6 +427,54 @@ func TestEmulatorsRefuseTokens(t *testing.T) {
 				if to := newSite(t, p, gatebook.StrategyJWT).newBrowser(t).signIn(idp, id, providers.Consent); to == origin+"/home" {
 					t.Errorf("the provider takes %s", auth)
 				}
+			}
+		})
+	}
+}
+
+// TestEmulatorsRefuseProfiles sends good requests for the profile with one thing
+// changed, and looks for what is missing then.
+func TestEmulatorsRefuseProfiles(t *testing.T) {
+	for _, id := range ids(t) {
+		t.Run(id, func(t *testing.T) {
+			idp, _ := start(t, id, nil)
+			if idp.OpenID {
+				return // the profile is in the ID token
+			}
+			changes := map[string]func(*http.Request, url.Values){
+				"another token": func(r *http.Request, _ url.Values) { r.Header.Set("Authorization", "Bearer other") },
+				"another scheme": func(r *http.Request, _ url.Values) {
+					r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Bearer", "token", 1))
+				},
+				"token in the query": func(r *http.Request, _ url.Values) {
+					token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+					r.Header.Del("Authorization")
+					r.URL.RawQuery = url.Values{"access_token": {token}}.Encode()
+				},
+				"POST": func(r *http.Request, _ url.Values) { r.Method = http.MethodPost },
+			}
+			if idp.UserAgentNeeded {
+				changes["no User-Agent"] = func(r *http.Request, _ url.Values) { r.Header.Del("User-Agent") }
+			}
+			for name, change := range changes {
+				tampered := &tamper{idp: idp, at: idp.Userinfo, change: change}
+				_, p := startWith(t, id, tampered)
+				s := newSite(t, p, gatebook.StrategyJWT)
+				to := s.newBrowser(t).signIn(idp, id, providers.Consent)
+				if !tampered.done {
+					t.Fatalf("%s: no profile was asked for", name)
+				}
+				wantFailed(t, s, to, record.ReasonProviderError)
+			}
+			if idp.FieldsParam == "" {
+				return
+			}
+			_, p := startWith(t, id, &tamper{idp: idp, at: idp.Userinfo, change: func(r *http.Request, _ url.Values) { r.URL.RawQuery = "" }})
+			s := newSite(t, p, gatebook.StrategyJWT)
+			s.newBrowser(t).signIn(idp, id, providers.Consent)
+			found, err := s.store.Find(t.Context(), gatebook.Query{Account: gatebook.AccountKey{Provider: id, ProviderAccountID: idp.Want.AccountID}})
+			if err != nil || found.ByAccount == nil || found.ByAccount.User.Image != "" {
+				t.Errorf("fields are given unasked: %+v, error %v", found.ByAccount, err)
 			}
 		})
 	}

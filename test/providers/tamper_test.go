@@ -17,17 +17,21 @@ import (
 // takes one only, by whether that is Basic.
 var gatebookAuth = map[bool]oauth.ClientAuth{true: oauth.ClientSecretPost, false: oauth.ClientSecretBasic}
 
-// tamper changes the token request on its way.
+// tamper changes the requests to one address on their way.
 type tamper struct {
 	idp    *providers.Emulator
-	token  string
+	at     string
 	change func(*http.Request, url.Values)
 	done   bool
 }
 
 func (m *tamper) RoundTrip(r *http.Request) (*http.Response, error) {
-	if "https://"+r.URL.Host+r.URL.Path != m.token {
+	if "https://"+r.URL.Host+r.URL.Path != m.at {
 		return m.idp.RoundTrip(r)
+	}
+	r = r.Clone(r.Context())
+	if r.Body == nil {
+		r.Body = http.NoBody
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -37,7 +41,6 @@ func (m *tamper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	r = r.Clone(r.Context())
 	m.change(r, form)
 	m.done = true
 	r.Body = io.NopCloser(strings.NewReader(form.Encode()))
