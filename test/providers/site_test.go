@@ -69,21 +69,22 @@ func (s *site) heard() (types []string, events []gatebook.Event) {
 	return types, events
 }
 
-// browser keeps cookies, and sends across sites only those that say so.
-type browser struct {
+// visitor is a browser in this process. It keeps cookies, and sends across sites
+// only those that say so.
+type visitor struct {
 	t       *testing.T
 	handler http.Handler
 	jar     map[string]*http.Cookie
 }
 
-func (s *site) newBrowser(t *testing.T) *browser {
+func (s *site) newBrowser(t *testing.T) *visitor {
 	t.Helper()
-	return &browser{t: t, handler: s.auth, jar: map[string]*http.Cookie{}}
+	return &visitor{t: t, handler: s.auth, jar: map[string]*http.Cookie{}}
 }
 
 // send sends a request; a form makes it a POST. A browser that comes from
 // another site sends cookies that are SameSite=Lax with a GET only.
-func (b *browser) send(target string, form url.Values, fromElsewhere bool) *http.Response {
+func (b *visitor) send(target string, form url.Values, fromElsewhere bool) *http.Response {
 	b.t.Helper()
 	method, body := http.MethodGet, io.Reader(nil)
 	if form != nil {
@@ -110,7 +111,7 @@ func (b *browser) send(target string, form url.Values, fromElsewhere bool) *http
 }
 
 // begin starts a sign-in and returns where it leads.
-func (b *browser) begin(id string) string {
+func (b *visitor) begin(id string) string {
 	b.t.Helper()
 	var token struct{ CSRFToken string }
 	if err := json.NewDecoder(b.send(origin+"/auth/csrf", nil, false).Body).Decode(&token); err != nil {
@@ -124,13 +125,13 @@ func (b *browser) begin(id string) string {
 }
 
 // comeBack brings a provider's reply.
-func (b *browser) comeBack(r *providers.Reply) *http.Response {
+func (b *visitor) comeBack(r *providers.Reply) *http.Response {
 	b.t.Helper()
 	return b.send(r.URL, r.Form, true)
 }
 
 // signIn goes to the provider and back, and returns where that leads.
-func (b *browser) signIn(idp *providers.Emulator, id string, answer providers.Answer) string {
+func (b *visitor) signIn(idp *providers.Emulator, id string, answer providers.Answer) string {
 	b.t.Helper()
 	reply, err := idp.Visit(b.begin(id), answer)
 	if err != nil {
