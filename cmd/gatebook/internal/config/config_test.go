@@ -94,6 +94,20 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestMailGuide: what docs/email.md shows is a configuration.
+func TestMailGuide(t *testing.T) {
+	guide, err := os.ReadFile("../../../../docs/email.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(guide), "```yaml\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	c, err := load(t, "secrets: [a]\n"+shown, env{"AUTH_POSTMARK_KEY": "k", "SMTP_URL": "smtp://localhost"})
+	if err != nil || len(c.Providers) != 2 || c.Providers[0].Service != "postmark" || c.Providers[0].Key != "k" || c.Providers[1].SMTP != "smtp://localhost" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestMailService(t *testing.T) {
 	const file = "secrets: [a]\nproviders: [{type: email, from: a@b.example, service: loops, key: '${KEY}', transactionalId: t}]\n"
 	c, err := load(t, file, env{"KEY": "file"})

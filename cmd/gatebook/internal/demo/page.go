@@ -53,7 +53,7 @@ func newPage(issuer string) (*page, error) {
 		"script-src '" + digest(liveJS) + "'",
 		"img-src 'self' " + issuer,
 		"connect-src 'self'",
-		"frame-src 'self'", // a mail's HTML
+		"frame-src 'self'",             // a mail's HTML
 		"form-action 'self' " + issuer, // a form of ours leads to the provider
 		"base-uri 'none'",
 		"frame-ancestors 'none'",
