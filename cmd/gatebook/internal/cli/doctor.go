@@ -291,7 +291,7 @@ func (c *doctorCommand) examineProviders(ctx context.Context, d *diagnosis, cfg 
 			d.OK(id, "sign-ins begin at %s", at)
 		case gatebook.EmailProvider:
 			if service := cfg.Providers[i].Service; service != "" {
-				d.ok(id, "mails are sent through %s, which is not asked here", service)
+				d.OK(id, "mails are sent through %s, which is not asked here", service)
 				break
 			}
 			c.examineMail(ctx, d, id, cfg.Providers[i].SMTP)
