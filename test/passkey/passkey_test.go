@@ -1,10 +1,12 @@
 // Package passkey_test registers and uses passkeys on the built-in page, in
-// Chromium with an authenticator of its own.
+// Chromium with an authenticator of its own, and together with the real Auth.js.
 package passkey_test
 
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -25,12 +27,15 @@ import (
 	"github.com/gatebook/gatebook/test/browser"
 )
 
+const secret = "correct horse battery staple, 32 characters"
+
 // site is a small application with passkeys on SQLite.
 type site struct {
 	t    *testing.T
 	auth *gatebook.Auth
 	url  string
 	log  *bytes.Buffer
+	db   *sql.DB // its database, as another program sees it
 
 	mu    sync.Mutex
 	heard []string
@@ -39,12 +44,16 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, log: &bytes.Buffer{}}
-	store, err := sqlite.Open(filepath.Join(t.TempDir(), "gatebook.db"))
+	path := filepath.Join(t.TempDir(), "gatebook.db")
+	store, err := sqlite.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.db, err = sql.Open("sqlite", path); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
+		if err := errors.Join(s.db.Close(), store.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -61,7 +70,7 @@ func newSite(t *testing.T) *site {
 	}
 	s.url = "http://localhost:" + port // passkeys need a name
 	s.auth, err = gatebook.New(gatebook.Config{
-		Secrets: []gatebook.Secret{"correct horse battery staple, 32 characters"}, URL: s.url, Adapter: store,
+		Secrets: []gatebook.Secret{secret}, URL: s.url, Adapter: store,
 		Providers: []gatebook.Provider{keys},
 		Events: gatebook.Events{Any: func(_ context.Context, ev gatebook.Event) error {
 			s.mu.Lock()
