@@ -29,6 +29,7 @@ var apple = entry{
 	scopes:    []string{"name", "email"},
 	noOpenID:  true,
 	params:    []gatebook.Param{{Name: "response_mode", Value: "form_post"}},
+	httpsOnly: true,
 	userParam: "user",
 	profile: oauth.Profile{
 		ID: []string{"sub"},

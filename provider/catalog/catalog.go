@@ -94,6 +94,9 @@ type entry struct {
 	noOpenID bool // the scope openid is not needed
 	params   []gatebook.Param
 
+	// httpsOnly says that no redirect URI may be http, not even for localhost.
+	httpsOnly bool
+
 	userParam string
 	profile   oauth.Profile
 	enrich    func(api string) enrich
@@ -113,12 +116,18 @@ func IDs() []string {
 	return ids
 }
 
+// HTTPSOnly reports whether the provider called id refuses every redirect URI that
+// is http, also one of localhost. Of an unknown id it knows nothing and says no.
+func HTTPSOnly(id string) bool {
+	return slices.ContainsFunc(entries, func(e entry) bool { return e.id == id && e.httpsOnly })
+}
+
 // New returns the provider called id, one of [IDs], with the registration c. It
 // uses no network. What is wrong with c is said in the error.
 func New(id string, c Client) (*oauth.Provider, error) {
 	i := slices.IndexFunc(entries, func(e entry) bool { return e.id == id })
 	if i < 0 {
-		return nil, fmt.Errorf("catalog: there is no provider %q", id)
+		return nil, fmt.Errorf("catalog: there is no provider %q; it has %s", id, strings.Join(IDs(), ", "))
 	}
 	return entries[i].provider(c)
 }

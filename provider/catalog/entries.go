@@ -32,6 +32,7 @@ var facebook = entry{ //nolint:gosec // G101: the URL of access tokens is none
 	tokenURL:    "https://graph.facebook.com/v24.0/oauth/access_token",
 	userinfoURL: "https://graph.facebook.com/v24.0/me?fields=id,name,email,picture",
 	scopes:      []string{"email"},
+	httpsOnly:   true,
 	profile:     oauth.Profile{ID: []string{"id"}, Name: []string{"name"}, Image: []string{"picture.data.url"}},
 }
 
@@ -100,7 +101,7 @@ var slack = entry{
 	id: "slack", name: "Slack", brand: "#611f69",
 	typ:    gatebook.TypeOIDC,
 	issuer: "https://slack.com",
-	checks: stateAndNonce,
+	checks: stateAndNonce, httpsOnly: true,
 }
 
 // Slack returns Sign in with Slack. The workspace is in the profile's claims

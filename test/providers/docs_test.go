@@ -67,6 +67,9 @@ func guideRow(t *testing.T, id string) []string {
 		t.Fatal(err)
 	}
 	b.comeBack(reply)
+	if catalog.HTTPSOnly(id) != idp.HTTPSOnly {
+		t.Errorf("%s: the catalog says that it wants https only: %v", id, catalog.HTTPSOnly(id))
+	}
 	env := []string{oauth.EnvName(id, "ID"), oauth.EnvName(id, "SECRET")}
 	if _, err := catalog.New(id, catalog.Client{ID: client, Secret: secret}); err != nil {
 		env = append(env, oauth.EnvName(id, "ISSUER"))

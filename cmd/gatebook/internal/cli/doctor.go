@@ -18,6 +18,7 @@ import (
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/outside"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/server"
+	"github.com/gatebook/gatebook/provider/catalog"
 )
 
 type doctorCommand struct {
@@ -289,6 +290,7 @@ func (c *doctorCommand) examineProviders(ctx context.Context, d *diagnosis, cfg 
 				at = u.Scheme + "://" + u.Host + u.Path
 			}
 			d.OK(id, "sign-ins begin at %s", at)
+			examineRedirectURI(d, settings, cfg.Providers[i])
 		case gatebook.EmailProvider:
 			if service := cfg.Providers[i].Service; service != "" {
 				d.OK(id, "mails are sent through %s, which is not asked here", service)
@@ -298,6 +300,23 @@ func (c *doctorCommand) examineProviders(ctx context.Context, d *diagnosis, cfg 
 		}
 		cancel()
 	}
+}
+
+// examineRedirectURI says what has to be registered at a provider.
+func examineRedirectURI(d *diagnosis, g *gatebook.Config, p config.Provider) {
+	base := g.RedirectProxyURL
+	if u, err := url.Parse(g.URL); base == "" && err == nil && u.Host != "" {
+		base = u.Scheme + "://" + u.Host + "/" + strings.Trim(g.BasePath, "/")
+	}
+	if base == "" {
+		return // it depends on the request
+	}
+	uri := strings.TrimRight(base, "/") + "/callback/" + p.ID
+	if p.Type == "" && catalog.HTTPSOnly(p.ID) && strings.HasPrefix(uri, "http://") {
+		d.Warn(p.ID, "it takes no redirect URI that is http, such as %s", uri)
+		return
+	}
+	d.OK(p.ID, "its redirect URI to register is %s", uri)
 }
 
 // explain tells an error with its cause, which a provider's own text leaves to
