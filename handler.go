@@ -395,27 +395,42 @@ func (x *exchange) json(status int, body string, private bool) {
 	io.WriteString(x.w, body)
 }
 
-// redirect sends the visitor to a URL or path; clients that ask for it get the
-// URL as JSON instead (X-Auth-Return-Redirect), with Location beside it unless
-// it tells of a failure.
-func (x *exchange) redirect(to string) { x.send(to, false) }
+// redirect sends the visitor to a URL or path, or tells a client that asked
+// where to go.
+func (x *exchange) redirect(to string) { x.send(to, "") }
 
-func (x *exchange) send(to string, failure bool) {
+// send answers with where to go: to the browser with a redirect, to a client that
+// asks for it with JSON, and Location beside it unless it tells of a failure.
+// The code of a failure is that of its page.
+//
+// Clients of Auth.js v5 ask with a header. Those of next-auth v4 ask with a field
+// of the form, and look at the status for refused credentials.
+func (x *exchange) send(to, failure string) {
 	h := x.w.Header()
-	_, asked := x.r.Header["X-Auth-Return-Redirect"]
-	if !asked || !failure {
+	_, v5 := x.r.Header["X-Auth-Return-Redirect"]
+	v4 := !v5 && x.form["json"] == "true"
+	if !v4 && !v5 || failure == "" {
 		h["Location"] = []string{to}
 	}
 	noCache(h)
 	sendCookies(h, x.visit)
-	if asked {
-		h["Content-Type"] = []string{"application/json"}
-		x.w.WriteHeader(http.StatusOK)
-		b := append([]byte(`{"url":`), claims.AppendString(nil, to)...)
-		x.w.Write(append(b, '}'))
+	if !v4 && !v5 {
+		x.w.WriteHeader(http.StatusFound)
 		return
 	}
-	x.w.WriteHeader(http.StatusFound)
+	status := http.StatusOK
+	if _, ok := x.a.providers[x.provider].(CredentialsProvider); v4 && ok {
+		switch failure {
+		case "CredentialsSignin":
+			status = http.StatusUnauthorized
+		case "AccessDenied":
+			status = http.StatusForbidden
+		}
+	}
+	h["Content-Type"] = []string{"application/json"}
+	x.w.WriteHeader(status)
+	b := append([]byte(`{"url":`), claims.AppendString(nil, to)...)
+	x.w.Write(append(b, '}'))
 }
 
 // routeError is an error that ends a request with an error page.
@@ -480,7 +495,7 @@ func (x *exchange) fail(err error) {
 	if strings.Contains(path, "?") {
 		sep = "&"
 	}
-	x.send(x.origin+path+sep+query, true)
+	x.send(x.origin+path+sep+query, e.page)
 }
 
 // logFailure writes the one line that an operator reads. Errors of the store,

@@ -9,6 +9,7 @@
 #	GATEBOOK_TEST_NODE          a Node.js of version 20 or newer
 #	GATEBOOK_TEST_NODE_MODULES  test/node_modules, as test/package-lock.json says
 #	GATEBOOK_TEST_NEXTJS        test/nextjs/node_modules, as its package-lock.json says
+#	GATEBOOK_TEST_CLIENTS       test/clients/node_modules, as its package-lock.json says
 #	GATEBOOK_TEST_STRACE        strace, which shows that commits are synced in time
 #	GATEBOOK_TEST_NGINX         nginx, in front of the handler
 #	GATEBOOK_TEST_CADDY         Caddy, in front of the handler
@@ -182,10 +183,12 @@ provide() {
 	provide_node
 	provide_packages GATEBOOK_TEST_NODE_MODULES test "the interop tests"
 	provide_packages GATEBOOK_TEST_NEXTJS test/nextjs "the tests beside Next.js"
+	provide_packages GATEBOOK_TEST_CLIENTS test/clients "the tests in browsers"
 	provide_strace
 	provide_proxy GATEBOOK_TEST_NGINX nginx nginx-light
 	provide_proxy GATEBOOK_TEST_CADDY caddy caddy
-	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_NEXTJS GATEBOOK_TEST_STRACE
+	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_NEXTJS
+	export GATEBOOK_TEST_CLIENTS GATEBOOK_TEST_STRACE
 	export GATEBOOK_TEST_NGINX GATEBOOK_TEST_CADDY
 }
 
@@ -194,7 +197,7 @@ provide() {
 unprovided() {
 	local part missing=
 	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES" "$GATEBOOK_TEST_NEXTJS" \
-		"$GATEBOOK_TEST_STRACE" "$GATEBOOK_TEST_NGINX" "$GATEBOOK_TEST_CADDY"; do
+		"$GATEBOOK_TEST_CLIENTS" "$GATEBOOK_TEST_STRACE" "$GATEBOOK_TEST_NGINX" "$GATEBOOK_TEST_CADDY"; do
 		case $part in
 		missing:*)
 			say "skipped what needs ${part#missing: }"

@@ -94,11 +94,27 @@ func New(t testing.TB, more ...chromedp.ExecAllocatorOption) *Browser {
 		stop()
 	})
 
+	return open(ctx, t)
+}
+
+// Tab opens another tab of the browser, with the same cookies and storage, which
+// ends with the test. Like a Browser it is for one goroutine, but several may
+// each have one.
+func (b *Browser) Tab(t testing.TB) *Browser {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	t.Cleanup(cancel)
+	return open(ctx, t)
+}
+
+// open makes the tab of ctx a Browser.
+func open(ctx context.Context, t testing.TB) *Browser {
+	t.Helper()
 	b := &Browser{ctx: ctx}
 	// The first call starts Chromium and ties its life to the context it is
 	// given, so that one must not have the deadline of a step.
 	if err := chromedp.Listen(ctx, b.note); err != nil {
-		t.Fatalf("start %s: %v", path, err)
+		t.Fatalf("start Chromium: %v", err)
 	}
 	if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
 		t.Fatalf("watch the requests of pages: %v", err)

@@ -31,6 +31,7 @@ const (
 	NodeEnv        = "GATEBOOK_TEST_NODE"
 	NodeModulesEnv = "GATEBOOK_TEST_NODE_MODULES"
 	NextjsEnv      = "GATEBOOK_TEST_NEXTJS"
+	ClientsEnv     = "GATEBOOK_TEST_CLIENTS"
 	StraceEnv      = "GATEBOOK_TEST_STRACE"
 	NginxEnv       = "GATEBOOK_TEST_NGINX"
 	CaddyEnv       = "GATEBOOK_TEST_CADDY"
@@ -90,6 +91,14 @@ func NodeModules(t testing.TB) string {
 func Nextjs(t testing.TB) string {
 	t.Helper()
 	return part(t, NextjsEnv, packages("nextjs/node_modules"))
+}
+
+// Clients returns the folder of the npm packages that
+// test/clients/package-lock.json lists, which are for browsers, or skips or
+// fails t.
+func Clients(t testing.TB) string {
+	t.Helper()
+	return part(t, ClientsEnv, packages("clients/node_modules"))
 }
 
 // packages looks for npm packages in a folder of the test module.

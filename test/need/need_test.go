@@ -48,6 +48,7 @@ var parts = []struct {
 	{"Node", need.NodeEnv, need.Node},
 	{"NodeModules", need.NodeModulesEnv, need.NodeModules},
 	{"Nextjs", need.NextjsEnv, need.Nextjs},
+	{"Clients", need.ClientsEnv, need.Clients},
 	{"Nginx", need.NginxEnv, need.Nginx},
 	{"Caddy", need.CaddyEnv, need.Caddy},
 }
