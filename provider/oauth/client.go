@@ -30,7 +30,8 @@ type ClientKey struct {
 	// ID is the key's id at the provider, the kid of what it signs. May be empty.
 	ID string
 	// Signer is the private key: RSA of 2,048 bits or more (RS256), ECDSA on
-	// P-256 (ES256) or Ed25519 (EdDSA). It may be in other hardware.
+	// P-256 (ES256) or Ed25519 (EdDSA). It may be in other hardware, and must be
+	// safe for concurrent use.
 	Signer crypto.Signer
 	// Certificate, if not nil, is named by its thumbprint (x5t#S256), by which
 	// Microsoft Entra ID finds the key.
@@ -87,6 +88,9 @@ func (c *Config) validateClient() error {
 	}
 	if c.SecretSource != nil && c.ClientSecret != "" {
 		return errors.New("fields ClientSecret and SecretSource exclude each other")
+	}
+	if c.SecretSource != nil && c.ClientAuth != ClientSecretBasic && c.ClientAuth != ClientSecretPost {
+		return errors.New("field SecretSource belongs to ClientAuth client_secret_basic or client_secret_post")
 	}
 	switch c.ClientAuth {
 	case ClientSecretBasic, ClientSecretPost:

@@ -131,6 +131,13 @@ func TestClientRefused(t *testing.T) {
 			func(c *oauth.Config) { c.ClientAuth, c.ClientSecret = oauth.ClientSecretJWT, "short" },
 			func(c *oauth.Config) { c.SecretSource = source },
 		},
+		"SecretSource": {func(c *oauth.Config) {
+			c.ClientSecret, c.ClientAuth, c.SecretSource = "", oauth.ClientNone, source
+		}},
+		"UserinfoURL": {func(c *oauth.Config) {
+			c.AuthURL, c.TokenURL, c.JWKSURL = "https://acme.example/a", "https://acme.example/t", "https://acme.example/k"
+			c.UserinfoProfile = true
+		}},
 		"ClientAuth": {func(c *oauth.Config) { c.ClientAuth = "tls_client_auth" }},
 		"IDTokenAlgs": {
 			func(c *oauth.Config) { c.IDTokenAlgs = []string{"none"} },

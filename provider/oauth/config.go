@@ -92,6 +92,9 @@ func (c *Config) validateOpenID() error {
 	if openID && c.Scopes != nil && !slices.Contains(c.Scopes, "openid") && !c.NoOpenIDScope {
 		return errors.New(`field Scopes of an OpenID provider must contain "openid"`)
 	}
+	if c.UserinfoProfile && c.UserinfoURL == "" && c.isExplicit() {
+		return errors.New("field UserinfoURL is empty, which UserinfoProfile needs where nothing is discovered")
+	}
 	for _, alg := range c.IDTokenAlgs {
 		switch {
 		case alg == hs256 && len(c.IDTokenAlgs) == 1 && c.ClientSecret != "":
@@ -102,6 +105,12 @@ func (c *Config) validateOpenID() error {
 		}
 	}
 	return c.Tenants.validate()
+}
+
+// isExplicit reports that every address is configured, so that nothing is
+// discovered.
+func (c *Config) isExplicit() bool {
+	return c.AuthURL != "" && c.TokenURL != "" && c.JWKSURL != ""
 }
 
 // checkURL refuses URLs that no request can go to, and http where the reply

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -50,20 +51,10 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 	client := *p.http
 	client.Transport = only200{client.Transport}
 	ctx = oidc.ClientContext(ctx, &client)
-	// The keys are fetched later, under no visitor's context.
-	keysClient := client
-	var keys *keyIssuers
-	if p.cfg.Tenants != nil {
-		keys = &keyIssuers{base: client.Transport}
-		keysClient.Transport = keys
-	}
-	keysCtx := oidc.ClientContext(context.Background(), &keysClient)
-
-	if p.cfg.AuthURL != "" && p.cfg.TokenURL != "" && p.cfg.JWKSURL != "" {
-		return &endpoints{
-			issuer: p.cfg.Issuer, authURL: p.cfg.AuthURL, tokenURL: p.cfg.TokenURL, userinfoURL: p.cfg.UserinfoURL,
-			verifier: p.newVerifier(keysCtx, p.cfg.Issuer, p.cfg.JWKSURL, nil), keys: keys,
-		}, nil
+	if p.cfg.isExplicit() {
+		e := &endpoints{issuer: p.cfg.Issuer, authURL: p.cfg.AuthURL, tokenURL: p.cfg.TokenURL, userinfoURL: p.cfg.UserinfoURL}
+		p.verifyBy(e, client, p.cfg.JWKSURL, nil)
+		return e, nil
 	}
 	provider, err := oidc.NewProvider(ctx, p.cfg.Issuer)
 	var mismatch *oidc.IssuerMismatchError
@@ -93,9 +84,8 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 		tokenURL:    or(p.cfg.TokenURL, provider.Endpoint().TokenURL),
 		userinfoURL: or(p.cfg.UserinfoURL, provider.UserInfoEndpoint()),
 		issRequired: extra.IssRequired,
-		verifier:    p.newVerifier(keysCtx, extra.Issuer, jwksURL, extra.Algs),
-		keys:        keys,
 	}
+	p.verifyBy(e, client, jwksURL, extra.Algs)
 	if e.authURL == "" || e.tokenURL == "" || jwksURL == "" || p.cfg.UserinfoProfile && e.userinfoURL == "" {
 		return nil, replyInvalid("discovery", errors.New("the metadata lacks an endpoint"))
 	}
@@ -104,6 +94,17 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 		return nil, replyInvalid("discovery", errors.New("an endpoint of the metadata is no https URL"))
 	}
 	return e, nil
+}
+
+// verifyBy has ID tokens verified by the keys at jwksURL. They are fetched later,
+// under no visitor's context.
+func (p *Provider) verifyBy(e *endpoints, client http.Client, jwksURL string, algs []string) {
+	if p.cfg.Tenants != nil {
+		e.keys = &keyIssuers{base: client.Transport}
+		client.Transport = e.keys
+	}
+	ctx := oidc.ClientContext(context.Background(), &client)
+	e.verifier = p.newVerifier(ctx, e.issuer, jwksURL, algs)
 }
 
 // discoveryFailed tells a reply that is no metadata from no reply: go-oidc gives
