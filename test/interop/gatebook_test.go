@@ -35,10 +35,10 @@ type gatebookSite struct {
 	trace []call
 }
 
-// newGatebook starts the site. A configuration that New refuses gives an error.
-func newGatebook(t *testing.T, s setup) (*gatebookSite, error) {
+// newGatebook starts the site on a store. A configuration that New refuses gives an error.
+func newGatebook(t *testing.T, s setup, store *memory.Store) (*gatebookSite, error) {
 	t.Helper()
-	g := &gatebookSite{setup: s, does: s.Does, store: memory.New()}
+	g := &gatebookSite{setup: s, does: s.Does, store: store}
 	cfg, err := g.config()
 	if err != nil {
 		return nil, err

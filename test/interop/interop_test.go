@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatebook/gatebook/adapter/memory"
 	"github.com/gatebook/gatebook/test/oidcprovider"
 )
 
@@ -68,29 +69,39 @@ type told struct{ authjs, gatebook []shown }
 func (w *world) tell(t *testing.T, s scenario) told {
 	t.Helper()
 	mock := newMock(t)
-	s.setup = s.setup.withDefaults()
-	s.setup.Providers = slices.Clone(s.setup.Providers)
-	for i := range s.setup.Providers {
-		p := &s.setup.Providers[i]
-		for _, address := range []*string{&p.Issuer, &p.AuthURL, &p.TokenURL, &p.UserinfoURL} {
-			*address = strings.Replace(*address, "NPM", w.op.Issuer, 1)
-			*address = strings.Replace(*address, "MOCK", mock.server.URL, 1)
-		}
-	}
-	n := w.plain
-	if s.setup.Adapter {
-		n = w.adapted
-	}
+	s.setup = w.addresses(s.setup, mock)
 	var out told
-	out.authjs = w.walk(t, s, newAuthJS(t, n, s.setup), mock)
+	out.authjs = w.walk(t, s, newAuthJS(t, w.node(s.setup), s.setup), mock)
 	mock.reset()
-	g, err := newGatebook(t, s.setup)
+	g, err := newGatebook(t, s.setup, memory.New())
 	if err != nil {
 		out.gatebook = w.walk(t, s, refusedSite{err}, mock)
 		return out
 	}
 	out.gatebook = w.walk(t, s, g, mock)
 	return out
+}
+
+// addresses fills in where the providers are, and the defaults.
+func (w *world) addresses(s setup, mock *mockServer) setup {
+	s = s.withDefaults()
+	s.Providers = slices.Clone(s.Providers)
+	for i := range s.Providers {
+		p := &s.Providers[i]
+		for _, address := range []*string{&p.Issuer, &p.AuthURL, &p.TokenURL, &p.UserinfoURL} {
+			*address = strings.Replace(*address, "NPM", w.op.Issuer, 1)
+			*address = strings.Replace(*address, "MOCK", mock.server.URL, 1)
+		}
+	}
+	return s
+}
+
+// node is the process for a site.
+func (w *world) node(s setup) *node {
+	if s.Adapter {
+		return w.adapted
+	}
+	return w.plain
 }
 
 // walk does a scenario's steps on one side.

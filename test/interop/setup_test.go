@@ -20,6 +20,8 @@ type setup struct {
 	Does    does          `json:"does"`
 	// Plain sites have no callbacks and no events.
 	Plain bool `json:"plain,omitempty"`
+	// Store is the address of the store that Auth.js shares with Gatebook.
+	Store string `json:"store,omitempty"`
 	// InOrder shows calls and writes in one order, in place of one after the
 	// other.
 	InOrder bool `json:"-"`

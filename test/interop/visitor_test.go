@@ -140,9 +140,6 @@ func other(name string) step {
 // leads, and back to the callback.
 func at(account oidcprovider.Account, opts ...option) step {
 	return step{"back from the provider as " + string(account), func(v *visitor) {
-		if v.side.address() == "" {
-			return
-		}
 		back := v.op.SignIn(v.t, nil, v.last.location(), account)
 		v.send("GET", back.RequestURI(), "", opts...)
 	}}
@@ -257,6 +254,9 @@ func (v *visitor) send(method, path, body string, opts ...option) {
 		}
 		v.records = append(v.records, rec)
 	}()
+	if a, ok := v.side.(*alternating); ok {
+		a.turn()
+	}
 	if r, ok := v.side.(refusedSite); ok {
 		rec.refused = r.err
 		return

@@ -104,6 +104,22 @@ function newAdapter(site) {
   return adapter;
 }
 
+// sharedAdapter returns an adapter on the store of another program, at address.
+function sharedAdapter(address) {
+  const revive = (name, value) => ((name === 'expires' || name === 'emailVerified') && value ? new Date(value) : value);
+  const adapter = {};
+  for (const name of ['createUser', 'getUser', 'getUserByEmail', 'getUserByAccount', 'updateUser', 'linkAccount', 'createSession',
+    'getSessionAndUser', 'updateSession', 'deleteSession', 'createVerificationToken', 'useVerificationToken']) {
+    adapter[name] = async (...args) => {
+      const res = await fetch(`${address}/${name}`, { method: 'POST', body: JSON.stringify(args) });
+      const text = await res.text();
+      if (!res.ok) throw new Error(text);
+      return JSON.parse(text, revive);
+    };
+  }
+  return adapter;
+}
+
 // authorize knows what may be typed as the password of the one form.
 function authorize(site, credentials) {
   site.call('authorize', { credentials });
@@ -234,7 +250,7 @@ function newSite(spec) {
     logger: { error: log('error'), warn: log('warn'), debug() {} },
   };
   if (spec.basePath) site.config.basePath = spec.basePath;
-  if (spec.adapter) site.config.adapter = newAdapter(site);
+  if (spec.adapter) site.config.adapter = spec.store ? sharedAdapter(spec.store) : newAdapter(site);
   if (spec.cookies) site.config.cookies = spec.cookies;
   if (spec.redirectProxy) site.config.redirectProxyUrl = spec.redirectProxy;
   if (!spec.plain) Object.assign(site.config, { callbacks: newCallbacks(site), events: newEvents(site) });
