@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatebook/gatebook/adapter/memory"
-	"github.com/gatebook/gatebook/test/oidcprovider"
 )
 
 // alternating is one site that both servers serve in turn, request by request,
@@ -78,8 +77,7 @@ func click0() step { return get("/auth/callback/email?token=x&email=ada@example.
 // redirects, JSON and pages. The cookies, tokens, states, CSRF tokens, links and
 // sessions of one are thus used at the other.
 func TestAlternating(t *testing.T) {
-	w := &world{plain: startNode(t), adapted: startNode(t), op: oidcprovider.Start(t, oidcprovider.Client{ID: client, Secret: clientSecret,
-		RedirectURIs: []string{home + "/auth/callback/npm"}})}
+	w := newWorld(t)
 	t.Run("all", func(t *testing.T) {
 		for _, s := range stories() {
 			t.Run(s.id, func(t *testing.T) {

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/memory"
 	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/passkey"
 	"github.com/gatebook/gatebook/provider/catalog"
 	"github.com/gatebook/gatebook/provider/credentials"
 	"github.com/gatebook/gatebook/provider/email"
@@ -62,6 +64,17 @@ func (g *gatebookSite) config() (gatebook.Config, error) {
 	if !s.Untrusted {
 		cfg.URL = s.Origin
 	}
+	cfg.UseSecureCookies = s.UseSecureCookies
+	cfg.Cookies.SessionToken.Name, cfg.Cookies.CSRFToken.Name = s.Cookies["sessionToken"].Name, s.Cookies["csrfToken"].Name
+	if s.RedirectProxy != "" {
+		cfg.RedirectProxyURL = s.RedirectProxy
+		if strings.HasPrefix(s.RedirectProxy, s.Origin+"/") {
+			cfg.RedirectProxyOrigins = []string{home}
+		}
+	}
+	if s.JWT.Secret != "" {
+		cfg.Session.TokenSecrets = []gatebook.Secret{gatebook.Secret(s.JWT.Secret)}
+	}
 	for _, secret := range s.Secrets {
 		cfg.Secrets = append(cfg.Secrets, gatebook.Secret(secret))
 	}
@@ -96,6 +109,10 @@ func (g *gatebookSite) provider(p provider) (gatebook.Provider, error) {
 		return catalog.GitHub(catalog.Client{ID: "app", Secret: "secret"})
 	case "google":
 		return catalog.Google(catalog.Client{ID: "app", Secret: "secret"})
+	case "passkey":
+		return passkey.New(passkey.Config{SignUp: true})
+	case "webauthn":
+		return passkey.New(passkey.Config{SignUp: true, SecurityKeys: true})
 	case "credentials":
 		return credentials.New(credentials.Config{ID: p.ID, Name: p.Name, Authorize: g.authorize,
 			Fields: []gatebook.Field{{Name: "username", Label: "User name"}, {Name: "password", Label: "Password", Type: "password"}}})
@@ -397,6 +414,13 @@ func rowOf(s *gatebook.StoredSession) *gatebook.Claims {
 	return object("sessionToken", string(s.Token), "userId", s.UserID, "expires", isoTime(s.Expires))
 }
 
+// authenticatorOf is a passkey's row as Auth.js's adapters store it.
+func authenticatorOf(a *gatebook.Authenticator) *gatebook.Claims {
+	return object("providerAccountId", a.ProviderAccountID, "counter", a.Counter, "credentialID", a.CredentialID,
+		"credentialPublicKey", base64.StdEncoding.EncodeToString(a.PublicKey), "credentialBackedUp", a.BackedUp,
+		"credentialDeviceType", a.DeviceType, "transports", strings.Join(a.Transports, ","), "userId", a.UserID)
+}
+
 // recorder is the memory adapter, told what to fail, telling what it wrote in
 // the words of Auth.js's adapter.
 type recorder struct {
@@ -483,6 +507,10 @@ func written(w gatebook.Write) (string, *gatebook.Claims) {
 		return "createSession", rowOf(&w.Session)
 	case gatebook.DeleteSession:
 		return "deleteSession", object()
+	case gatebook.CreateAuthenticator:
+		return "createAuthenticator", authenticatorOf(&w.Authenticator)
+	case gatebook.CountAuthenticator:
+		return "updateAuthenticatorCounter", object("credentialID", w.CredentialID, "counter", w.To)
 	case gatebook.CreateVerificationToken:
 		return "createVerificationToken", object("identifier", w.Token.Identifier, "token", w.Token.Hash, "expires", isoTime(w.Token.Expires))
 	case gatebook.UseVerificationToken:

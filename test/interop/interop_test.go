@@ -32,13 +32,12 @@ func inBoth(id, what string, s setup, steps []step) []scenario {
 }
 
 func allScenarios() []scenario {
-	return slices.Concat(routes(), callbackURLs(), sealedTokens(), storedSessions(), authorization(), callbacks(), users(), magicLinks(), typedIn(), events())
+	return slices.Concat(routes(), callbackURLs(), sealedTokens(), storedSessions(), authorization(), callbacks(), users(), magicLinks(), typedIn(), events(), options())
 }
 
 // TestScenarios tells every story to Auth.js and to Gatebook.
 func TestScenarios(t *testing.T) {
-	w := &world{plain: startNode(t), adapted: startNode(t), op: oidcprovider.Start(t, oidcprovider.Client{ID: client, Secret: clientSecret,
-		RedirectURIs: []string{home + "/auth/callback/npm"}})}
+	w := newWorld(t)
 	book := readNames(t)
 	// The parallel scenarios end before what follows, which looks at all.
 	t.Run("all", func(t *testing.T) {
@@ -59,8 +58,14 @@ func TestScenarios(t *testing.T) {
 
 // world is what the scenarios share.
 type world struct {
-	plain, adapted *node // Auth.js for sites without and with an adapter
-	op             *oidcprovider.Provider
+	plain, adapted, passkeys *node // Auth.js for sites without and with an adapter, and with passkeys
+	op                       *oidcprovider.Provider
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return &world{plain: startNode(t), adapted: startNode(t), passkeys: startNode(t), op: oidcprovider.Start(t,
+		oidcprovider.Client{ID: client, Secret: clientSecret, RedirectURIs: []string{home + "/auth/callback/npm"}})}
 }
 
 // told is what both sides showed.
@@ -98,7 +103,10 @@ func (w *world) addresses(s setup, mock *mockServer) setup {
 
 // node is the process for a site.
 func (w *world) node(s setup) *node {
-	if s.Adapter {
+	switch {
+	case slices.ContainsFunc(s.Providers, func(p provider) bool { return p.Kind == "passkey" || p.Kind == "webauthn" }):
+		return w.passkeys
+	case s.Adapter:
 		return w.adapted
 	}
 	return w.plain

@@ -20,6 +20,12 @@ type setup struct {
 	Does    does          `json:"does"`
 	// Plain sites have no callbacks and no events.
 	Plain bool `json:"plain,omitempty"`
+	// UseSecureCookies fixes the mode of cookies, and Cookies names some of them.
+	UseSecureCookies *bool                   `json:"useSecureCookies,omitempty"`
+	Cookies          map[string]cookieConfig `json:"cookies,omitempty"`
+	// RedirectProxy is the address of the redirect proxy, which sends on to
+	// home only.
+	RedirectProxy string `json:"redirectProxy,omitempty"`
 	// Store is the address of the store that Auth.js shares with Gatebook.
 	Store string `json:"store,omitempty"`
 	// InOrder shows calls and writes in one order, in place of one after the
@@ -34,7 +40,13 @@ type sessionConfig struct {
 }
 
 type tokens struct {
-	MaxAge int `json:"maxAge,omitempty"`
+	MaxAge int    `json:"maxAge,omitempty"`
+	Secret string `json:"secret,omitempty"`
+}
+
+// cookieConfig changes a cookie, by Auth.js's name of it.
+type cookieConfig struct {
+	Name string `json:"name"`
 }
 
 type pages struct {
@@ -109,6 +121,8 @@ var (
 	passwords = provider{Kind: "credentials", ID: "credentials", Name: "Password"}
 	github    = provider{Kind: "github"}
 	google    = provider{Kind: "google"}
+	passkeys  = provider{Kind: "passkey", ID: "passkey"}
+	webauthn  = provider{Kind: "webauthn", ID: "webauthn"}
 )
 
 // withDefaults fills in what nearly every site has.

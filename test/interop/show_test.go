@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -278,6 +279,8 @@ func (w *writer) value(name, raw string) string {
 		if w.link != "" && raw == strconv.Quote(sha256hex(w.link+strings.Join(w.visitor.setup.Secrets, ","))) {
 			return "<hash of the link's token and the secret>"
 		}
+	case "credentialID", "credentialPublicKey":
+		return fmt.Sprintf("<%s, %d characters>", name, len(raw)-2)
 	case "access_token", "refresh_token", "id_token", "at_hash", "sessionToken":
 		if raw != "null" && !strings.HasPrefix(raw, `"at-`) && !strings.HasPrefix(raw, `"rt-`) {
 			return "<" + name + ">"
@@ -310,6 +313,10 @@ var (
 
 // shape replaces what is random or a time in a line.
 func (w *writer) shape(line string) string {
+	if key := w.visitor.key; key != nil {
+		line = strings.ReplaceAll(line, base64.StdEncoding.EncodeToString(key.ID), "<credential id>")
+		line = strings.ReplaceAll(line, base64.RawURLEncoding.EncodeToString(key.ID), "<credential id, for URLs>")
+	}
 	if op := w.visitor.op; op != nil {
 		line = both(line, op.Issuer, "NPM")
 	}

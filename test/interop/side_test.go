@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -47,6 +48,19 @@ type rows struct {
 	Accounts []accountRow `json:"accounts,omitempty"`
 	Sessions []sessionRow `json:"sessions,omitempty"`
 	Links    []linkRow    `json:"links,omitempty"`
+
+	Authenticators []authenticatorRow `json:"authenticators,omitempty"`
+}
+
+type authenticatorRow struct {
+	CredentialID      string `json:"credentialID"`
+	UserID            string `json:"userId"`
+	ProviderAccountID string `json:"providerAccountId"`
+	PublicKey         string `json:"credentialPublicKey"` // base64
+	Counter           uint32 `json:"counter"`
+	DeviceType        string `json:"credentialDeviceType"`
+	BackedUp          bool   `json:"credentialBackedUp"`
+	Transports        string `json:"transports"`
 }
 
 type userRow struct {
@@ -234,6 +248,15 @@ func (g *gatebookSite) seed(t *testing.T, r rows) {
 	for _, l := range r.Links {
 		writes = append(writes, gatebook.CreateVerificationToken{Token: gatebook.VerificationToken{Identifier: l.Identifier,
 			Hash: l.Hash, Expires: l.Expires.UTC().Truncate(time.Millisecond)}})
+	}
+	for _, a := range r.Authenticators {
+		key, err := base64.StdEncoding.DecodeString(a.PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writes = append(writes, gatebook.CreateAuthenticator{Authenticator: gatebook.Authenticator{CredentialID: a.CredentialID, UserID: a.UserID,
+			ProviderAccountID: a.ProviderAccountID, PublicKey: key, Counter: a.Counter, DeviceType: a.DeviceType, BackedUp: a.BackedUp,
+			Transports: strings.Split(a.Transports, ",")}})
 	}
 	if err := g.store.Commit(context.Background(), &gatebook.Act{Writes: writes}); err != nil {
 		t.Fatalf("seed Gatebook: %v", err)

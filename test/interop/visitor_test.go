@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatebook/gatebook/passkey/passkeytest"
 	"github.com/gatebook/gatebook/test/oidcprovider"
 )
 
@@ -29,6 +30,7 @@ type visitor struct {
 	jars    map[string][]cookie
 	csrf    string
 	mails   []string // the links that were sent
+	key     *passkeytest.Authenticator
 	last    *answer
 	records []*answer
 	quiet   bool

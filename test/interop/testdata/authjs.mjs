@@ -14,6 +14,8 @@ import { Auth } from '@auth/core';
 import { AccessDenied, CredentialsSignin } from '@auth/core/errors';
 import GitHub from '@auth/core/providers/github';
 import Google from '@auth/core/providers/google';
+import Passkey from '@auth/core/providers/passkey';
+import WebAuthn from '@auth/core/providers/webauthn';
 
 // newAdapter returns an adapter as the official SQL adapters are: it makes its
 // own ids, returns every column, null where there is nothing, and forgets what
@@ -23,15 +25,16 @@ function newAdapter(site) {
   const accounts = new Map();
   const sessions = new Map();
   const links = new Map();
+  const keys = new Map(); // passkeys by credential id
   const columns = (u) => ({ id: u.id, name: u.name ?? null, email: u.email ?? null, emailVerified: u.emailVerified ?? null, image: u.image ?? null });
   const key = (a) => `${a.provider}\n${a.providerAccountId}`;
   const byID = (id) => (users.has(id) ? { ...users.get(id) } : null);
   const date = (d) => (d ? new Date(d) : null);
-  site.rows = { users, accounts, sessions, links };
   site.seed = (rows) => {
     for (const u of rows.users ?? []) users.set(u.id, columns({ ...u, emailVerified: date(u.emailVerified) }));
     for (const a of rows.accounts ?? []) accounts.set(key(a), a);
     for (const s of rows.sessions ?? []) sessions.set(s.sessionToken, { ...s, expires: date(s.expires) });
+    for (const k of rows.authenticators ?? []) keys.set(k.credentialID, k);
     for (const l of rows.links ?? []) links.set(l.token, { ...l, expires: date(l.expires) });
   };
   const methods = {
@@ -94,6 +97,22 @@ function newAdapter(site) {
       return { ...row };
     },
   };
+  Object.assign(methods, {
+    getAccount: (id, provider) => accounts.get(key({ provider, providerAccountId: id })) ?? null,
+    getAuthenticator: (id) => keys.get(id) ?? null,
+    createAuthenticator(k) {
+      keys.set(k.credentialID, { ...k });
+      site.write('createAuthenticator', k);
+      return { ...k };
+    },
+    listAuthenticatorsByUserId: (id) => [...keys.values()].filter((k) => k.userId === id),
+    updateAuthenticatorCounter(credentialID, counter) {
+      const row = { ...keys.get(credentialID), counter };
+      keys.set(credentialID, row);
+      site.write('updateAuthenticatorCounter', { credentialID, counter });
+      return row;
+    },
+  });
   const adapter = {};
   for (const [name, fn] of Object.entries(methods)) {
     adapter[name] = async (...args) => {
@@ -140,6 +159,8 @@ function authorize(site, credentials) {
 function newProvider(site, p) {
   if (p.kind === 'github') return GitHub({ clientId: 'app', clientSecret: 'secret' });
   if (p.kind === 'google') return Google({ clientId: 'app', clientSecret: 'secret' });
+  if (p.kind === 'passkey') return Passkey({});
+  if (p.kind === 'webauthn') return WebAuthn({});
   if (p.kind === 'credentials') {
     return {
       id: p.id, name: p.name, type: 'credentials',
@@ -252,7 +273,9 @@ function newSite(spec) {
   if (spec.basePath) site.config.basePath = spec.basePath;
   if (spec.adapter) site.config.adapter = spec.store ? sharedAdapter(spec.store) : newAdapter(site);
   if (spec.cookies) site.config.cookies = spec.cookies;
+  if (spec.useSecureCookies !== undefined) site.config.useSecureCookies = spec.useSecureCookies;
   if (spec.redirectProxy) site.config.redirectProxyUrl = spec.redirectProxy;
+  if (spec.providers.some((p) => p.kind === 'passkey' || p.kind === 'webauthn')) site.config.experimental = { enableWebAuthn: true };
   if (!spec.plain) Object.assign(site.config, { callbacks: newCallbacks(site), events: newEvents(site) });
   return site;
 }
