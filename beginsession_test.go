@@ -210,3 +210,22 @@ func TestBeginSessionFails(t *testing.T) {
 		t.Errorf("without an address: %v", err)
 	}
 }
+
+// TestBeginSessionIsListed: with revocable token sessions it can be ended like
+// any other.
+func TestBeginSessionIsListed(t *testing.T) {
+	s := newSite(t, func(_ *site, c *gatebook.Config) {
+		c.Session = gatebook.SessionConfig{Strategy: gatebook.StrategyJWT, Revocable: true}
+	})
+	ada := makeUser(t, s, gatebook.User{Name: "Ada"})
+	cookies, err := s.auth.BeginSession(t.Context(), ada.ID, "cli")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.auth.RevokeSessions(t.Context(), ada.ID); n != 1 || err != nil {
+		t.Errorf("RevokeSessions = %d, %v", n, err)
+	}
+	if _, err := s.auth.Verify(t.Context(), joined(cookies)); !errors.Is(err, gatebook.ErrNoSession) {
+		t.Errorf("afterwards: %v", err)
+	}
+}

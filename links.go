@@ -18,7 +18,7 @@ import (
 // holds over all servers of a store.
 type LinkLimits struct {
 	// PerAddress is how many unused links an address may get within Per. If
-	// zero, 5; at most 100; negative is no limit.
+	// zero, 5; at most 99; negative is no limit.
 	PerAddress int
 	// PerNetwork is how many links the visitors of a network (an IPv4 /24 or
 	// IPv6 /48) may ask for in each Per. If zero, 100; negative is no limit.
@@ -56,8 +56,8 @@ func (l LinkLimits) Check() (LinkLimits, error) {
 		l.Per = 15 * time.Minute
 	}
 	switch {
-	case l.PerAddress > 100:
-		return l, errors.New("PerAddress is more than 100")
+	case l.PerAddress >= 100: // an adapter lists 100 links
+		return l, errors.New("PerAddress is more than 99")
 	case l.PerNetwork > 1_000_000:
 		return l, errors.New("PerNetwork is more than 1,000,000")
 	case l.Per < time.Second || l.Per > time.Hour:

@@ -307,7 +307,7 @@ func TestLinkStoreFails(t *testing.T) {
 
 func TestLinkLimitsChecked(t *testing.T) {
 	for want, l := range map[string]gatebook.LinkLimits{
-		"PerAddress": {PerAddress: 101}, "PerNetwork": {PerNetwork: 1_000_001}, "Per must": {Per: time.Hour + 1}, "Per ": {Per: -1}} {
+		"PerAddress": {PerAddress: 100}, "PerNetwork": {PerNetwork: 1_000_001}, "Per must": {Per: time.Hour + 1}, "Per ": {Per: -1}} {
 		if _, err := l.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s in it", l, err, want)
 		}
@@ -350,5 +350,81 @@ func TestLinkTheme(t *testing.T) {
 	w.ask("192.0.2.1", "ada@example.com")
 	if want := (gatebook.Theme{ColorScheme: "dark", BrandColor: "#ffcc00", ButtonText: "#000000"}); got != want {
 		t.Errorf("theme %+v, want %+v", got, want)
+	}
+}
+
+// TestLinkIsUsedInTheCommitThatTellsOfIt: the link is there while the
+// application decides, and goes in the commit that signs in, refuses or finds it
+// expired. A commit that fails leaves it usable.
+func TestLinkIsUsedInTheCommitThatTellsOfIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		deny   bool
+		late   time.Duration
+		change func(url.Values)
+		tells  string // the entry beside which the link goes
+		fails  bool   // the first commit does
+	}{
+		"signs in":        {tells: record.TypeUpdateUser},
+		"refuses":         {deny: true, tells: record.TypeSignInFailed},
+		"expired":         {late: 24 * time.Hour, tells: record.TypeSignInFailed},
+		"another address": {change: func(q url.Values) { q.Set("email", "eve@example.com") }, tells: record.TypeSignInFailed},
+		"store down":      {tells: record.TypeUpdateUser, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			strategies(t, func(t *testing.T, strategy string) {
+				t.Helper()
+				deny := false
+				var st *stage
+				there := func() bool {
+					found, err := st.store.Find(t.Context(), gatebook.Query{LinksTo: "ada@example.com"})
+					if err != nil {
+						t.Error(err)
+					}
+					return len(found.Links) == 1
+				}
+				st = newStage(t, strategy, func(_ *site, c *gatebook.Config) {
+					c.Callbacks.SignIn = func(_ context.Context, a *gatebook.SignInAttempt) error {
+						if !a.VerificationRequest && !there() {
+							t.Error("the link is gone before the application has decided")
+						}
+						if deny {
+							return gatebook.Deny("")
+						}
+						return nil
+					}
+				})
+				u, err := url.Parse(st.magicLink("ada@example.com", ""))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.change != nil {
+					q := u.Query()
+					tt.change(q)
+					u.RawQuery = q.Encode()
+				}
+				deny = tt.deny
+				st.clock.advance(tt.late)
+				if tt.fails {
+					st.spy.before = func(*gatebook.Act) error { return errors.New("down") }
+					newBrowser(st.site).get(u.String())
+					if !there() {
+						t.Error("a commit that failed used the link up")
+					}
+				}
+				told := false
+				st.spy.before = func(act *gatebook.Act) error {
+					for _, w := range act.Writes {
+						if _, ok := w.(gatebook.UseVerificationToken); ok {
+							told = len(act.Entries) > 0 && strings.Contains(string(act.Entries[0].Header), `"type":"`+tt.tells+`"`)
+						}
+					}
+					return nil
+				}
+				newBrowser(st.site).get(u.String())
+				if !told || there() {
+					t.Errorf("the link went with its entry: %v; it is there: %v", told, there())
+				}
+			})
+		})
 	}
 }

@@ -142,6 +142,8 @@ func userOf(e gatebook.Event) *gatebook.User {
 		return e.User
 	case *gatebook.SessionExpiredEvent:
 		return e.User
+	case *gatebook.PasskeyEvent:
+		return e.User
 	}
 	return nil
 }
@@ -230,9 +232,13 @@ func fill(ev gatebook.Event) {
 }
 
 func outcomeOf(ev gatebook.Event) string {
-	switch ev.(type) {
+	switch e := ev.(type) {
 	case *gatebook.SignInFailedEvent, *gatebook.HandlerFailedEvent, *gatebook.SessionInvalidEvent, *gatebook.DefenceEvent:
 		return "failure"
+	case *gatebook.PasskeyEvent:
+		if e.Type == "passkey.cloneWarning" {
+			return "failure"
+		}
 	}
 	return "success"
 }

@@ -22,6 +22,10 @@ const (
 	StepSession Step = "session"
 	// StepSessions is the list of a user's sessions.
 	StepSessions Step = "sessions"
+	// StepAccounts is the list of a user's accounts, and StepAuthenticators that
+	// of their passkeys.
+	StepAccounts       Step = "accounts"
+	StepAuthenticators Step = "authenticators"
 	// StepExtend is moving the expiry of a database session.
 	StepExtend Step = "extend"
 	// StepCommit is the commit of an act; nothing of it is written.
@@ -37,7 +41,7 @@ const (
 	StepSweep Step = "sweep"
 )
 
-var steps = []Step{StepFind, StepSession, StepSessions, StepExtend, StepCommit, StepConflict, StepUnknown, StepSweep}
+var steps = []Step{StepFind, StepSession, StepSessions, StepAccounts, StepAuthenticators, StepExtend, StepCommit, StepConflict, StepUnknown, StepSweep}
 
 // ErrFailed is the error of a step that was made to fail.
 var ErrFailed = errors.New("gatebooktest: the store was made to fail")
@@ -104,6 +108,20 @@ func (s *store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 		return nil, err
 	}
 	return s.Adapter.Sessions(ctx, userID)
+}
+
+func (s *store) Accounts(ctx context.Context, userID string) ([]gatebook.Account, error) {
+	if err := s.err(StepAccounts); err != nil {
+		return nil, err
+	}
+	return s.Adapter.Accounts(ctx, userID)
+}
+
+func (s *store) Authenticators(ctx context.Context, userID string) ([]gatebook.Authenticator, error) {
+	if err := s.err(StepAuthenticators); err != nil {
+		return nil, err
+	}
+	return s.Adapter.Authenticators(ctx, userID)
 }
 
 func (s *store) ExtendSession(ctx context.Context, token gatebook.Secret, expires time.Time) error {

@@ -280,6 +280,7 @@ func TestFireFillsIn(t *testing.T) {
 		{&gatebook.SessionRevokedEvent{User: user}, record.TypeSessionRevoked, true},
 		{&gatebook.SessionExpiredEvent{User: user}, record.TypeSessionExpired, true},
 		{&gatebook.SessionInvalidEvent{}, record.TypeSessionInvalid, false},
+		{&gatebook.PasskeyEvent{Envelope: gatebook.Envelope{Type: record.TypePasskeyAdded}, User: user}, record.TypePasskeyAdded, true},
 		{&gatebook.DefenceEvent{Envelope: gatebook.Envelope{Type: record.TypeCSRFRejected}}, record.TypeCSRFRejected, false},
 	} {
 		var got gatebook.Envelope
@@ -329,7 +330,15 @@ func TestFail(t *testing.T) {
 			return err
 		},
 		gatebooktest.StepSessions: func() error { _, err := site.Auth.RevokeSessions(t.Context(), user); return err },
-		gatebooktest.StepCommit:   func() error { return store("") },
+		gatebooktest.StepAccounts: func() error {
+			_, err := site.Auth.Accounts(t.Context(), user)
+			return err
+		},
+		gatebooktest.StepAuthenticators: func() error {
+			_, err := site.Auth.Passkeys(t.Context(), user)
+			return err
+		},
+		gatebooktest.StepCommit: func() error { return store("") },
 		gatebooktest.StepConflict: func() error {
 			err := store("")
 			if err != nil && !errors.Is(err, gatebook.ErrConflict) {
