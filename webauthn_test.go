@@ -449,6 +449,58 @@ func TestUserHandles(t *testing.T) {
 	}
 }
 
+// Not every provider gives an address; a passkey needs none.
+func TestPasskeyWithoutAddress(t *testing.T) {
+	st := newPasskeyStage(t, gatebook.StrategyDatabase, nil)
+	st.idp.prove("1", "", false)
+	st.b.get(st.b.back("idp", st.b.begin("idp")))
+	if _, o := st.options("action=register"); o.Name != "Ada Lovelace" || o.DisplayName != "Ada Lovelace" {
+		t.Errorf("they are shown as %q, %q", o.Name, o.DisplayName)
+	}
+	if a := st.ceremony("action=register", "key", said{}); strings.Contains(a.Header.Get("Location"), "error") {
+		t.Errorf("registering leads to %q\n%v", a.Header.Get("Location"), st.lines.all())
+	}
+}
+
+// reads counts what options ask the store for.
+type reads struct {
+	gatebook.Adapter
+	asked []string
+}
+
+func (r *reads) Find(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
+	r.asked = append(r.asked, "Find")
+	return r.Adapter.Find(ctx, q)
+}
+
+func (r *reads) Authenticators(ctx context.Context, userID string) ([]gatebook.Authenticator, error) {
+	if len(userID) != 36 {
+		r.asked = append(r.asked, "not the id of a user: "+userID)
+	}
+	r.asked = append(r.asked, "Authenticators")
+	return r.Adapter.Authenticators(ctx, userID)
+}
+
+// Options take the same reads for every address, known or not.
+func TestPasskeyReads(t *testing.T) {
+	var r *reads
+	st := newPasskeyStage(t, gatebook.StrategyDatabase, func(s *site, c *gatebook.Config) {
+		r = &reads{Adapter: c.Adapter}
+		c.Adapter = r
+	})
+	st.passkey(st.ada, "key", 0)
+	want := []string{"Find", "Authenticators"}
+	for _, email := range []string{"ada@example.com", "grace@example.com", "nobody@example.com"} {
+		r.asked = nil
+		if _, o := st.options("action=authenticate&email=" + email); o.Count == 0 {
+			t.Errorf("%s gets no credentials", email)
+		}
+		if !slices.Equal(r.asked, want) {
+			t.Errorf("%s: the store is asked %v, want %v", email, r.asked, want)
+		}
+	}
+}
+
 // What the book has of a passkey: no key, and its id only as the account's.
 func TestPasskeysAreRecorded(t *testing.T) {
 	st := newPasskeyStage(t, gatebook.StrategyDatabase, nil)

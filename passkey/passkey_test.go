@@ -150,6 +150,8 @@ func TestOptionsTable(t *testing.T) {
 	}
 	in := open.browser()
 	in.register(passkeytest.New(t, origin), "email=ada@example.com")
+	stray := open.browser()
+	stray.cookies["__Secure-authjs.session-token"] = "nonsense"
 	tests := []struct {
 		name, query string
 		b           *browser
@@ -162,6 +164,7 @@ func TestOptionsTable(t *testing.T) {
 		{"register, new", "action=register&email=new@example.com", open.browser(), "register"},
 		{"register, known", "action=register&email=known@example.com", open.browser(), invalid},
 		{"register, nobody", "action=register", open.browser(), invalid},
+		{"register, a session that opens nothing", "action=register", stray, invalid},
 		{"absent, signed in", "", in, invalid},
 		{"absent, nobody", "", open.browser(), "authenticate"},
 		{"absent, known", "email=known@example.com", open.browser(), "authenticate"},
@@ -236,6 +239,9 @@ func TestOptionsJSON(t *testing.T) {
 	}
 	w := b.get("/auth/webauthn-options/passkey?email=ada@example.com")
 	o := passkeytest.ParseOptions(t, w.Body.Bytes()).Options
+	if got := w.Header().Get("Cache-Control"); !strings.Contains(got, "no-store") {
+		t.Errorf("Cache-Control is %q", got)
+	}
 	want := `{"action":"register","options":{"challenge":"…","rp":{"name":"app.example.com","id":"app.example.com"},` +
 		`"user":{"id":"…","name":"ada@example.com","displayName":"ada@example.com"},` +
 		`"pubKeyCredParams":[{"alg":-8,"type":"public-key"},{"alg":-7,"type":"public-key"},{"alg":-257,"type":"public-key"}],` +
