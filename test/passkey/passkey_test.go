@@ -12,7 +12,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -209,5 +211,46 @@ func TestBuiltInPageTells(t *testing.T) {
 	}
 	if got := s.told(); len(got) > 0 {
 		t.Errorf("events are %v, want none", got)
+	}
+}
+
+// The function of docs/passkeys.md adds a passkey from a page of the
+// application's own, and what it made signs in on the built-in page.
+func TestOwnPage(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/passkeys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	function := regexp.MustCompile("(?s)```js\n(async function addPasskey.*?)```").FindSubmatch(guide)
+	if function == nil {
+		t.Fatal("docs/passkeys.md has no function addPasskey")
+	}
+	s, b := newSite(t), browser.New(t)
+	first := authenticator(t, b)
+	b.Do(t, chromedp.Navigate(s.url+"/auth/signin?callbackUrl=/"),
+		chromedp.SendKeys(chromedp.CSS("input[name=email]"), "ada@example.com"),
+		chromedp.Click(chromedp.ID("submitButton-passkey")))
+	if got := who(t, b); got != "ada@example.com" {
+		t.Fatalf("after registering the page says %q\n%s", got, s.log)
+	}
+	s.told()
+	// Another authenticator, for the first one is excluded.
+	if _, err := chromedp.Call(b.Context(), webauthn.RemoveVirtualAuthenticator,
+		webauthn.RemoveVirtualAuthenticatorParams{AuthenticatorID: first}); err != nil {
+		t.Fatal(err)
+	}
+	authenticator(t, b)
+	done := browser.Run(t, b, chromedp.Evaluate[string](string(function[1])+`;addPasskey().then(() => "added", (e) => e.name + ": " + e.message)`,
+		chromedp.EvalAwaitPromise))
+	if done != "added" {
+		t.Fatalf("addPasskey: %s\n%s", done, s.log)
+	}
+	if got, want := s.told(), []string{"linkAccount", "passkey.added", "signIn"}; !slices.Equal(got, want) {
+		t.Errorf("events are %v, want %v", got, want)
+	}
+	s.signOut(b)
+	b.Do(t, chromedp.Navigate(s.url+"/auth/signin?callbackUrl=/")) // the offer is taken
+	if got := who(t, b); got != "ada@example.com" {
+		t.Errorf("signing in with what was added, the page says %q\n%s", got, s.log)
 	}
 }
