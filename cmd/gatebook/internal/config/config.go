@@ -78,7 +78,7 @@ type Session struct {
 // client, or one of a type.
 type Provider struct {
 	ID         string `yaml:"id"`
-	Type       string `yaml:"type"` // oidc, oauth, email; empty for the catalog's
+	Type       string `yaml:"type"` // oidc, oauth, email, passkey; empty for the catalog's
 	Name       string `yaml:"name"`
 	BrandColor string `yaml:"brandColor"`
 
@@ -109,6 +109,13 @@ type Provider struct {
 	TransactionalID string `yaml:"transactionalId"`
 
 	MaxAge time.Duration `yaml:"maxAge"`
+
+	// Those of passkey.Config.
+	RPID         string   `yaml:"rpId"`
+	RPName       string   `yaml:"rpName"`
+	Origins      []string `yaml:"origins"`
+	SignUp       bool     `yaml:"signUp"`
+	SecurityKeys bool     `yaml:"securityKeys"`
 
 	// Line is where it stands in the file.
 	Line int `yaml:"-"`
@@ -210,7 +217,7 @@ func (c *Config) override(env Lookup) {
 			set(&p.Key, oauth.EnvName(p.Service, "KEY"))
 			set(&p.TransactionalID, oauth.EnvName(p.Service, "TRANSACTIONAL_ID"))
 		}
-		if p.Type == "email" || p.ID == "" {
+		if p.Type == "email" || p.Type == "passkey" || p.ID == "" {
 			continue
 		}
 		set(&p.ClientID, oauth.EnvName(p.ID, "ID"))
@@ -255,7 +262,8 @@ func (p *Provider) check(d *decoder, key string) {
 			d.fail(p.Line, key+"."+name, "does not belong to a provider of type %s", p.kind())
 		}
 	}
-	mail := p.Type == "email"
+	mail, keys := p.Type == "email", p.Type == "passkey"
+	client := !mail && !keys
 	refuse("from", !mail && p.From != "")
 	refuse("smtp", !mail && p.SMTP != "")
 	refuse("service", !mail && p.Service != "")
@@ -264,12 +272,17 @@ func (p *Provider) check(d *decoder, key string) {
 	refuse("region", !mail && p.Region != "")
 	refuse("transactionalId", !mail && p.TransactionalID != "")
 	refuse("maxAge", !mail && p.MaxAge != 0)
-	refuse("issuer", mail && p.Issuer != "")
-	refuse("clientId", mail && p.ClientID != "")
-	refuse("clientSecret", mail && p.ClientSecret != "")
-	refuse("clientAuth", mail && p.ClientAuth != "")
-	refuse("privateKey", mail && p.PrivateKey != "")
-	refuse("scopes", mail && p.Scopes != nil)
+	refuse("issuer", !client && p.Issuer != "")
+	refuse("clientId", !client && p.ClientID != "")
+	refuse("clientSecret", !client && p.ClientSecret != "")
+	refuse("clientAuth", !client && p.ClientAuth != "")
+	refuse("privateKey", !client && p.PrivateKey != "")
+	refuse("scopes", !client && p.Scopes != nil)
+	refuse("rpId", !keys && p.RPID != "")
+	refuse("rpName", !keys && p.RPName != "")
+	refuse("origins", !keys && p.Origins != nil)
+	refuse("signUp", !keys && p.SignUp)
+	refuse("securityKeys", !keys && p.SecurityKeys)
 	for name, value := range map[string]string{"keyId": p.KeyID, "teamId": p.TeamID, "certificate": p.Certificate} {
 		if value != "" && p.PrivateKey == "" {
 			d.fail(p.Line, key+"."+name, "belongs to a privateKey, which is missing")
@@ -279,7 +292,7 @@ func (p *Provider) check(d *decoder, key string) {
 	case "":
 		need("id", p.ID)
 		if p.ID != "" && !slices.Contains(catalog.IDs(), p.ID) {
-			hint := "it has " + strings.Join(catalog.IDs(), ", ") + "; any other provider needs a type: oidc, oauth or email"
+			hint := "it has " + strings.Join(catalog.IDs(), ", ") + "; any other provider needs a type: oidc, oauth, email or passkey"
 			if near := nearest(p.ID, catalog.IDs()); near != "" {
 				hint = "did you mean " + near + "?"
 			}
@@ -303,10 +316,11 @@ func (p *Provider) check(d *decoder, key string) {
 	case "email":
 		need("from", p.From)
 		p.checkService(d, key)
+	case "passkey": // nothing is needed
 	case "credentials":
 		d.fail(p.Line, key+".type", "passwords are checked by the application: use the Go package, not this command")
 	default:
-		d.fail(p.Line, key+".type", "%q is none of oidc, oauth, email", p.Type)
+		d.fail(p.Line, key+".type", "%q is none of oidc, oauth, email, passkey", p.Type)
 	}
 }
 

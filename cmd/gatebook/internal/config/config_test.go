@@ -108,6 +108,20 @@ func TestMailGuide(t *testing.T) {
 	}
 }
 
+// TestPasskeyGuide: what docs/passkeys.md shows is a configuration.
+func TestPasskeyGuide(t *testing.T) {
+	guide, err := os.ReadFile("../../../../docs/passkeys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(guide), "```yaml\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	c, err := load(t, "secrets: [a]\n"+shown, env{"AUTH_PASSKEY_ID": "not an OAuth client"})
+	if err != nil || len(c.Providers) != 1 || c.Providers[0].Type != "passkey" || c.Providers[0].ClientID != "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestMailService(t *testing.T) {
 	const file = "secrets: [a]\nproviders: [{type: email, from: a@b.example, service: loops, key: '${KEY}', transactionalId: t}]\n"
 	c, err := load(t, file, env{"KEY": "file"})
@@ -178,7 +192,7 @@ func TestMistakes(t *testing.T) {
 		{"no provider", "secrets: [a]\n", []string{"gatebook.yaml: providers: is missing"}},
 		{"no such provider", "secrets: [a]\nproviders: [{id: githb}]\n", []string{`gatebook.yaml:2: providers[0].id: the catalog has no "githb": did you mean github?`}},
 		{"no provider like it", "secrets: [a]\nproviders: [{id: somewhere}]\n", []string{`the catalog has no "somewhere": it has`, "any other provider needs a type"}},
-		{"no such type", "secrets: [a]\nproviders: [{id: a, type: saml}]\n", []string{`providers[0].type: "saml" is none of oidc, oauth, email`}},
+		{"no such type", "secrets: [a]\nproviders: [{id: a, type: saml}]\n", []string{`providers[0].type: "saml" is none of oidc, oauth, email, passkey`}},
 		{"passwords", "secrets: [a]\nproviders: [{id: a, type: credentials}]\n", []string{`providers[0].type: passwords are checked by the application`}},
 		{"issuer missing", "secrets: [a]\nproviders: [{id: a, type: oidc, clientId: b}]\n", []string{`gatebook.yaml:2: providers[0].issuer: is missing`}},
 		{"a mail service", "secrets: [a]\nproviders:\n  - {type: email, from: a@b.example}\n  - {type: email, from: a@b.example, smtp: 'smtp://c', service: resend, key: d}\n" +
@@ -189,6 +203,10 @@ func TestMistakes(t *testing.T) {
 				`:7: providers[4].key: is missing: set it or AUTH_MAILGUN_KEY`, `:8: providers[5].service: is missing, and key, domain`,
 				`:9: providers[6].service: does not belong`, `:9: providers[6].key: does not belong`}},
 		{"what does not belong", "secrets: [a]\nproviders: [{type: email, from: a@b.example, smtp: 'smtp://c', issuer: d}]\n", []string{`providers[0].issuer: does not belong to a provider of type email`}},
+		{"what does not belong to passkeys", "secrets: [a]\nproviders: [{type: passkey, clientId: d, from: e}]\n",
+			[]string{`providers[0].clientId: does not belong to a provider of type passkey`, `providers[0].from: does not belong`}},
+		{"what belongs to passkeys", "secrets: [a]\nproviders: [{id: github, rpId: d, signUp: true}]\n",
+			[]string{`providers[0].rpId: does not belong to a provider of type catalog`, `providers[0].signUp: does not belong`}},
 		{"key id without a key", "secrets: [a]\nproviders: [{id: apple, keyId: a}]\n", []string{`gatebook.yaml:2: providers[0].keyId: belongs to a privateKey, which is missing`}},
 		{"key of a mail provider", "secrets: [a]\nproviders: [{type: email, from: a, smtp: b, privateKey: k}]\n", []string{`providers[0].privateKey: does not belong to a provider of type email`}},
 		{"catalog with an endpoint", "secrets: [a]\nproviders: [{id: github, tokenUrl: a}]\n", []string{`providers[0].tokenUrl: does not belong to a provider of type catalog`}},

@@ -55,6 +55,16 @@ func TestCatalog(t *testing.T) {
 	}
 }
 
+func TestPasskeys(t *testing.T) {
+	names, err := settings(t, "  - {type: passkey, rpId: example.com, rpName: Acme, origins: ['https://app.example.com'], signUp: true, securityKeys: true}\n", nil)
+	if err != nil || names["webauthn"] != "WebAuthn" {
+		t.Errorf("providers = %v, %v", names, err)
+	}
+	if _, err := settings(t, "  - {type: passkey, rpId: 'https://example.com'}\n", nil); err == nil || !strings.Contains(err.Error(), "must be a domain") {
+		t.Errorf("an address for an RP id: %v", err)
+	}
+}
+
 // TestKeys configures clients that sign in place of having a secret.
 func TestKeys(t *testing.T) {
 	encode := func(kind string, der []byte, err error) string {

@@ -23,6 +23,7 @@ import (
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
 	"github.com/gatebook/gatebook/mail/httpmail"
 	"github.com/gatebook/gatebook/mail/smtp"
+	"github.com/gatebook/gatebook/passkey"
 	"github.com/gatebook/gatebook/provider/catalog"
 	"github.com/gatebook/gatebook/provider/email"
 	"github.com/gatebook/gatebook/provider/oauth"
@@ -161,6 +162,9 @@ func provide(p config.Provider) (gatebook.Provider, error) {
 			return nil, err
 		}
 		return email.New(email.Config{ID: p.ID, Name: p.Name, From: p.From, Mailer: mailer, MaxAge: p.MaxAge})
+	case "passkey":
+		return passkey.New(passkey.Config{ID: p.ID, Name: p.Name, RPID: p.RPID, RPName: p.RPName, Origins: p.Origins,
+			SignUp: p.SignUp, SecurityKeys: p.SecurityKeys})
 	case "":
 		return fromCatalog(p)
 	}
