@@ -27,6 +27,7 @@ var accountRoutes = map[string]string{
 // exists.
 func (x *exchange) account() {
 	method := accountRoutes[x.action]
+	token, fromCookie := x.a.presented(x.visit)
 	switch {
 	case x.r.Method != method && (method != http.MethodGet || x.r.Method != http.MethodHead):
 		allow := "OPTIONS, POST"
@@ -36,12 +37,19 @@ func (x *exchange) account() {
 		x.w.Header().Set("Allow", allow)
 		x.accountError(http.StatusMethodNotAllowed, "methodNotAllowed", "use "+method)
 		return
-	case method == http.MethodPost && !x.csrfOK:
+	case method == http.MethodPost && !x.csrfOK && (token == "" || fromCookie):
+		// A program that holds its token itself has no cookies, and no other site
+		// can make a browser send its header.
 		x.noteCSRF()
 		x.accountError(http.StatusForbidden, "csrf", "send the csrfToken of the route csrf, and its cookie")
 		return
 	}
-	s, err := x.signedIn()
+	// It is read as for any request that uses it: callbacks are asked, and it is
+	// renewed.
+	s, err := (*Session)(nil), ErrNoSession
+	if token != "" {
+		s, err = x.a.readSession(x.r.Context(), x.visit, x.firing, token, fromCookie, nil)
+	}
 	switch {
 	case errors.Is(err, ErrNoSession):
 		x.accountError(http.StatusUnauthorized, "signedOut", "sign in first")
@@ -59,16 +67,6 @@ func (x *exchange) account() {
 	default:
 		x.revokeSessions(ctx, s)
 	}
-}
-
-// signedIn reads the session as any request does that uses it: callbacks are
-// asked, and it is renewed.
-func (x *exchange) signedIn() (*Session, error) {
-	token, fromCookie := x.a.presented(x.visit)
-	if token == "" {
-		return nil, ErrNoSession
-	}
-	return x.a.readSession(x.r.Context(), x.visit, x.firing, token, fromCookie, nil)
 }
 
 // theirs returns the writes of the user who is at the account routes.

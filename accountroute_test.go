@@ -460,3 +460,57 @@ func TestRevokeEachOther(t *testing.T) {
 		}
 	})
 }
+
+// A program with a Bearer header has no cookies and needs no CSRF token; a cookie
+// beside the header counts, and then it does.
+func TestAccountBearer(t *testing.T) {
+	both(t, func(d *desk) {
+		t := d.t
+		here, there := d.in("Here"), d.in("There")
+		app := d.visitor()
+		app.header.Set("Authorization", "Bearer "+here.cookies[sessionCookie])
+		a := app.account()
+		if len(a.Sessions) != 2 || a.Sessions[0].Current == a.Sessions[1].Current || app.signedIn() {
+			t.Errorf("account %+v, cookies %v", a, app.cookies)
+		}
+		revoke := "/auth/account/sessions/revoke"
+		app.cookies[sessionCookie] = there.cookies[sessionCookie]
+		d.refused("with a cookie", app.send(d.auth, app.request("POST", revoke, url.Values{"scope": {"all"}})), 403, "csrf")
+		delete(app.cookies, sessionCookie)
+		w := app.send(d.auth, app.request("POST", revoke, url.Values{"scope": {"others"}}))
+		if w.Code != 200 || w.Body.String() != `{"revoked":1}` || d.works(there.cookies[sessionCookie]) || !d.works(here.cookies[sessionCookie]) {
+			t.Errorf("revoke = %d %s", w.Code, w.Body)
+		}
+		app.header.Set("Authorization", "Bearer nonsense")
+		d.refused("a broken token", app.send(d.auth, app.request("POST", revoke, url.Values{"scope": {"others"}})), 401, "signedOut")
+	})
+}
+
+// The session of a native client is listed and ended like any other, and none
+// begins from a browser's session that has ended.
+func TestAccountNative(t *testing.T) {
+	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
+		d := newDesk(t, func(d *desk, c *gatebook.Config) {
+			listing(strategy)(d, c)
+			c.NativeRedirects = []string{appURI}
+		})
+		v := d.in("Browser")
+		_, body := d.redeem(v.allow(ask()).Query().Get("code"))
+		token, _ := body["access_token"].(string)
+		if !d.works(token) || len(v.account().Sessions) != 2 {
+			t.Fatalf("account %+v", v.account())
+		}
+		code := v.allow(ask()).Query().Get("code")
+		if w := v.post("/auth/account/sessions/revoke", url.Values{"scope": {"all"}}); w.Body.String() != `{"revoked":2}` || d.works(token) {
+			t.Errorf("revoke = %d %s", w.Code, w.Body)
+		}
+		if w, body := d.redeem(code); w.Code != 400 || body["access_token"] != nil {
+			t.Errorf("a code of the ended session: %d %v", w.Code, body)
+		}
+		failed := of(d.entries(), record.TypeSignInFailed)
+		if len(failed) != 1 || failed[0].Header.Reason != record.ReasonSessionRevoked {
+			t.Errorf("recorded %v", types(d.entries()))
+		}
+	})
+}

@@ -157,6 +157,7 @@ func (x *exchange) grantNative() {
 	// The session to come has its own sid from the start, so that a code that is
 	// used twice can end it.
 	o.SetString("sid", newSID())
+	o.SetString("from", s.ID)
 	if s.Stored != nil {
 		o.SetString("provider", s.Stored.Provider)
 	}
@@ -176,6 +177,7 @@ func (x *exchange) grantNative() {
 type nativeCode struct {
 	redirectURI, challenge string
 	user, sid, provider    string
+	from                   string // the sid of the browser's session
 	claims                 Claims
 	digest                 [32]byte
 }
@@ -191,9 +193,9 @@ func (a *Auth) openCode(code string, now time.Time) (*nativeCode, string) {
 		return nil, record.ReasonTokenUnknown
 	}
 	c := &nativeCode{}
-	var t [6]string
-	o.Texts(t[:], "redirect_uri", "code_challenge", "user", "sid", "provider", "jti")
-	c.redirectURI, c.challenge, c.user, c.sid, c.provider = t[0], t[1], t[2], t[3], t[4]
+	var t [7]string
+	o.Texts(t[:], "redirect_uri", "code_challenge", "user", "sid", "provider", "jti", "from")
+	c.redirectURI, c.challenge, c.user, c.sid, c.provider, c.from = t[0], t[1], t[2], t[3], t[4], t[6]
 	c.digest = checkDigest("native", t[5])
 	if raw, ok := o.Get("claims"); ok {
 		if c.claims, err = ParseClaims(raw); err != nil {
@@ -249,6 +251,10 @@ func (x *exchange) beginNative(c *nativeCode) {
 	info := ProviderInfo{ID: c.provider, Type: TypeNative}
 	ctx := context.WithoutCancel(x.r.Context())
 	found, err := x.a.adapter.Find(ctx, Query{UserID: c.user, Check: c.digest})
+	goesOn := false
+	if err == nil {
+		goesOn, err = x.a.goesOn(ctx, c.user, c.from)
+	}
 	if err != nil {
 		x.storeFailed(info, err)
 		return
@@ -261,6 +267,9 @@ func (x *exchange) beginNative(c *nativeCode) {
 	case found.CheckUsed:
 		x.endReplayed(ctx, c)
 		x.refuse(x.replay(in))
+		return
+	case !goesOn:
+		x.refuse(refused{auth: info, reason: record.ReasonSessionRevoked, step: "the browser's session has ended", known: found.ByID, writes: in.use})
 		return
 	case found.ByID != nil:
 		in.profile = found.ByID.User

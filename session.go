@@ -68,11 +68,10 @@ func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := a.fromToken(c)
-	if _, err := a.noted(ctx, s.ID); err != nil {
+	if _, err := a.noted(ctx, &c); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return a.fromToken(c), nil
 }
 
 // Session returns the session of a request: the one that the middleware put
@@ -365,7 +364,7 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 		}
 		return nil, err
 	}
-	note, err := a.noted(ctx, c.String("sid"))
+	note, err := a.noted(ctx, &c)
 	if errors.Is(err, ErrNoSession) {
 		if fromCookie {
 			a.endCookies(v)

@@ -59,6 +59,20 @@ func (a *Auth) canRevoke() error {
 	return nil
 }
 
+// goesOn reports whether a session of a user has not ended, as far as that can be
+// known.
+func (a *Auth) goesOn(ctx context.Context, userID, sid string) (bool, error) {
+	switch {
+	case a.listed():
+		found, err := a.adapter.Find(ctx, Query{TokenSession: a.listID(sid)})
+		return err == nil && !found.Revoked, err
+	case a.cfg.Session.Strategy == StrategyJWT:
+		return true, nil
+	}
+	list, err := a.Sessions(ctx, userID)
+	return slices.ContainsFunc(list, func(s StoredSession) bool { return s.ID == sid }), err
+}
+
 // current reports whether a listed session is of the strategy in force: rows of
 // the other may be left from before.
 func (a *Auth) current(s *StoredSession) bool {
