@@ -53,6 +53,14 @@ var writes = []struct {
 		}
 		return err
 	}, "session.revoked", "session.revoked"},
+	{"RevokeSession", func(ctx context.Context, w writer) error { return w.RevokeSession(ctx, "u-1", "sid 1") }, "session.revoked", "session.revoked"},
+	{"RevokeOtherSessions", func(ctx context.Context, w writer) error {
+		n, err := w.RevokeOtherSessions(ctx, "u-1", "sid 1")
+		if err == nil && n != 1 {
+			err = fmt.Errorf("RevokeOtherSessions = %d, want 1", n)
+		}
+		return err
+	}, "session.revoked", "session.revoked"},
 	{"DeleteUser", func(ctx context.Context, w writer) error { return w.DeleteUser(ctx, "u-1") }, "deleteUser", "deleteUser"},
 }
 
@@ -63,6 +71,8 @@ type writer interface {
 	DeleteUser(context.Context, string) error
 	LinkAccount(context.Context, gatebook.Account) error
 	UnlinkAccount(context.Context, string, gatebook.AccountKey) error
+	RevokeSession(ctx context.Context, userID, sid string) error
+	RevokeOtherSessions(ctx context.Context, userID, sid string) (int, error)
 	RevokeSessions(context.Context, string) (int, error)
 }
 
@@ -119,11 +129,21 @@ func TestOwnWrites(t *testing.T) {
 			switch e := events[0].(type) {
 			case *gatebook.SessionRevokedEvent:
 				p := payload[record.SessionEnd](t, entries[0], record.ClassIdentity)
-				if e.Scope != "all" || e.Count != 2 || e.User.ID != "u-1" || p.Scope != "all" || p.Count != 2 || p.Why != "app" || p.User.ID != "u-1" {
+				want := map[string]record.SessionEnd{
+					"RevokeSessions":      {Scope: "all", Count: 2},
+					"RevokeOtherSessions": {Scope: "others", Count: 1},
+					"RevokeSession":       {Scope: "one", Count: 1, Session: "sid 1"},
+				}[tt.name]
+				if e.Scope != want.Scope || e.Count != want.Count || e.User.ID != "u-1" || p.Scope != want.Scope || p.Count != want.Count ||
+					m.Session != want.Session || p.Session != want.Session || p.Why != "app" || p.User.ID != "u-1" || p.Strategy != gatebook.StrategyDatabase {
 					t.Errorf("told %+v, recorded %+v", e, p)
 				}
-				if _, err := d.auth.Verify(context.Background(), "u-1 token 0"); !errors.Is(err, gatebook.ErrNoSession) {
-					t.Errorf("the session is still good: %v", err)
+				for i := range 2 {
+					_, err := d.auth.Verify(context.Background(), fmt.Sprint("u-1 token ", i))
+					ended := want.Scope == "all" || (i == 1) == (want.Scope == "one")
+					if errors.Is(err, gatebook.ErrNoSession) != ended {
+						t.Errorf("session %d: %v, want it to have ended: %v", i, err, ended)
+					}
 				}
 			case *gatebook.DeleteUserEvent:
 				if e.User.Email != "ada@example.com" {
@@ -144,8 +164,8 @@ func TestActorOfOwnWrites(t *testing.T) {
 	strategies(t, func(t *testing.T, strategy string) {
 		t.Helper()
 		for _, tt := range writes {
-			if tt.name == "RevokeSessions" && strategy == gatebook.StrategyJWT {
-				continue
+			if tt.typ == record.TypeSessionRevoked && strategy == gatebook.StrategyJWT {
+				continue // those of token sessions are in TestRevokeSession
 			}
 			t.Run(tt.name, func(t *testing.T) {
 				d := newDesk(t, with2(strategy))
@@ -224,6 +244,9 @@ func TestOwnWriteErrors(t *testing.T) {
 		}, gatebook.ErrNotFound},
 		{"unlink from nobody", func(w writer) error { return w.UnlinkAccount(ctx, "x", nobody) }, gatebook.ErrNotFound},
 		{"revoke nobody's", func(w writer) error { _, err := w.RevokeSessions(ctx, "x"); return err }, gatebook.ErrNotFound},
+		{"revoke another's", func(w writer) error { return w.RevokeSession(ctx, "u-2", "sid 1") }, gatebook.ErrNotFound},
+		{"revoke an unknown one", func(w writer) error { return w.RevokeSession(ctx, "u-1", "sid 7") }, gatebook.ErrNotFound},
+		{"revoke without id", func(w writer) error { return w.RevokeSession(ctx, "u-1", "") }, gatebook.ErrNotFound},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
