@@ -498,8 +498,8 @@ func TestAccountNative(t *testing.T) {
 		v := d.in("Browser")
 		_, body := d.redeem(v.allow(ask()).Query().Get("code"))
 		token, _ := body["access_token"].(string)
-		if !d.works(token) || len(v.account().Sessions) != 2 {
-			t.Fatalf("account %+v", v.account())
+		if l := v.account().Sessions; len(l) != 2 || l[0].Begun == "" || l[1].Begun == "" || l[0].Current == l[1].Current || !d.works(token) {
+			t.Fatalf("sessions %+v", l)
 		}
 		code := v.allow(ask()).Query().Get("code")
 		if w := v.post("/auth/account/sessions/revoke", url.Values{"scope": {"all"}}); w.Body.String() != `{"revoked":2}` || d.works(token) {
@@ -513,4 +513,65 @@ func TestAccountNative(t *testing.T) {
 			t.Errorf("recorded %v", types(d.entries()))
 		}
 	})
+}
+
+// One's own session ends with the others also when no list tells of it.
+func TestAccountUnlisted(t *testing.T) {
+	d := newDesk(t, listing(gatebook.StrategyJWT))
+	v := d.in("Here")
+	token := seal(t, sessionCookie, `{"sub":"`+d.userOf(v)+`","jti":"1"}`)
+	app := d.visitor()
+	app.header.Set("Authorization", "Bearer "+token)
+	if l := app.account().Sessions; len(l) != 2 || !l[0].Current || l[1].Current {
+		t.Errorf("sessions %+v", l)
+	}
+	revoke := "/auth/account/sessions/revoke"
+	if w := app.send(d.auth, app.request("POST", revoke, url.Values{"scope": {"all"}})); w.Body.String() != `{"revoked":2}` || d.works(token) || d.works(v.cookies[sessionCookie]) {
+		t.Errorf("revoke = %d %s", w.Code, w.Body)
+	}
+	token = seal(t, sessionCookie, `{"sub":"u-1","jti":"2"}`)
+	app.header.Set("Authorization", "Bearer "+token)
+	if w := app.send(d.auth, app.request("POST", revoke, url.Values{"sid": {app.account().Sessions[0].SID}})); w.Body.String() != `{"revoked":1}` || d.works(token) {
+		t.Errorf("revoke = %d %s", w.Code, w.Body)
+	}
+}
+
+// When the renewal of a token would have needed other cookies than those that
+// came, none is left of either.
+func TestAccountForgetsChunks(t *testing.T) {
+	size := 10
+	d := newDesk(t, func(d *desk, c *gatebook.Config) {
+		listing(gatebook.StrategyJWT)(d, c)
+		c.Callbacks.JWT = func(_ context.Context, p *gatebook.JWTParams) (*gatebook.Claims, error) {
+			return &p.Token, p.Token.Set("more", strings.Repeat("x", size))
+		}
+	})
+	for _, then := range []int{9000, 10} {
+		v := d.in("Here")
+		csrf := decode[struct{ CSRFToken string }](t, v.get("/auth/csrf")).CSRFToken
+		size = then
+		w := v.send(d.auth, v.request("POST", "/auth/account/sessions/revoke", url.Values{"csrfToken": {csrf}, "scope": {"all"}}))
+		if w.Code != 200 || v.signedIn() {
+			t.Errorf("revoke = %d %s, cookies %d", w.Code, w.Body, len(v.cookies))
+		}
+	}
+}
+
+// Whoever brings a token that was revoked is nobody who could add a passkey.
+func TestRevokedAddsNoPasskey(t *testing.T) {
+	d := newDesk(t, func(d *desk, c *gatebook.Config) {
+		listing(gatebook.StrategyJWT)(d, c)
+		c.Providers = append(c.Providers, fakePasskeys{"passkey"})
+	})
+	v := d.in("Here")
+	ask := func() int { return v.get("/auth/webauthn-options/passkey?action=register").Code }
+	if got := ask(); got != 200 {
+		t.Fatalf("options = %d\n%s", got, d.log)
+	}
+	if _, err := d.auth.RevokeSessions(context.Background(), d.userOf(v)); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(); got != 400 {
+		t.Errorf("options of a revoked session = %d, want 400", got)
+	}
 }

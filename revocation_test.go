@@ -96,7 +96,7 @@ func TestSessions(t *testing.T) {
 		began := time.Now()
 		first := d.in("Old/1.0")
 		pause(time.Hour)
-		second := d.in(strings.Repeat("\u00e4", 200) + "\xff")
+		second := d.in("x" + strings.Repeat("\u00e4", 200) + "\xff")
 		d.idp.prove("2", "grace@example.com", true)
 		other := d.in("Grace's")
 		list := d.list(second)
@@ -106,10 +106,10 @@ func TestSessions(t *testing.T) {
 		for i, want := range []struct {
 			sid, agent string
 			begun      time.Time
-		}{{d.sidOf(second), strings.Repeat("\u00e4", 128), began.Add(time.Hour)}, {d.sidOf(first), "Old/1.0", began}} {
+		}{{d.sidOf(second), "x" + strings.Repeat("\u00e4", 127), began.Add(time.Hour)}, {d.sidOf(first), "Old/1.0", began}} {
 			s := list[i]
 			if s.ID != want.sid || s.UserAgent != want.agent || !s.Begun.Equal(want.begun) || s.Provider != "idp" ||
-				s.UserID != d.userOf(second) || s.Token != "" || s.Expires.Before(want.begun.Add(30*24*time.Hour)) {
+				s.UserID != d.userOf(second) || s.Token != "" || s.Expires.Before(want.begun.Add(30*24*time.Hour)) || s.Expires.After(want.begun.Add(31*24*time.Hour)) {
 				t.Errorf("session %d = %+v, want %+v", i, s, want)
 			}
 		}
@@ -350,7 +350,11 @@ func TestUnlistedTokens(t *testing.T) {
 		if d.works(three) {
 			t.Error("signing out of an unlisted session is not final")
 		}
-		pause(39 * 24 * time.Hour)
+		pause(29 * 24 * time.Hour)
+		if _, err := d.store.Sweep(ctx, time.Now()); err != nil || d.works(one) {
+			t.Errorf("the token works again while one made then would: %v", err)
+		}
+		pause(10 * 24 * time.Hour)
 		if _, err := d.store.Sweep(ctx, time.Now()); err != nil || d.works(three) {
 			t.Errorf("the token works again before it expires: %v", err)
 		}
@@ -374,10 +378,19 @@ func TestForeignSID(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Verify of the sid %.20s: %v", sid, err)
 			}
-			if err := d.auth.RevokeSession(ctx, "u-1", s.ID); err != nil && s.ID != "" {
+			list, err := d.store.Sessions(ctx, "u-1")
+			if err != nil || len(token) < 4000 && len(list) == 0 {
+				t.Fatalf("Sessions after the sid %.20s: %v, %v", sid, list, err)
+			}
+			for _, l := range list {
+				if len(l.ID) > 128 || strings.ContainsFunc(l.ID, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+					t.Errorf("the store is given the sid %q", l.ID)
+				}
+			}
+			if err := d.auth.RevokeSession(ctx, "u-1", s.ID); err != nil {
 				t.Errorf("RevokeSession of the sid %.20s: %v", sid, err)
 			}
-			if _, err := d.auth.Verify(ctx, token); err == nil && s.ID != "" {
+			if _, err := d.auth.Verify(ctx, token); err == nil {
 				t.Errorf("the sid %.20s was revoked and works", sid)
 			}
 		}
@@ -466,6 +479,90 @@ func TestEndedSessionLinksNothing(t *testing.T) {
 					t.Error("the revoked session works")
 				}
 			})
+		})
+	}
+}
+
+// A session that ends while the same user signs in again does not go on: another
+// begins.
+func TestEndedSessionBeginsAnew(t *testing.T) {
+	both(t, func(d *desk) {
+		t := d.t
+		v := d.in("Here")
+		user, sid, token := d.userOf(v), d.sidOf(v), v.cookies[sessionCookie]
+		callback := v.begin(d.idp)
+		d.store.fault(func(op string, _ *gatebook.Act) error {
+			if op == "Commit" {
+				d.store.fault(nil, nil)
+				if err := d.auth.RevokeSession(context.Background(), user, sid); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		}, nil)
+		v.get(callback)
+		if !v.signedIn() || d.userOf(v) != user || d.sidOf(v) == sid || d.works(token) || !d.works(v.cookies[sessionCookie]) {
+			t.Errorf("signed in as %v, in the session that ended: %v", d.userOf(v), d.sidOf(v) == sid)
+		}
+		ins := of(d.entries(), record.TypeSignIn)
+		if p := payload[record.SignIn](t, ins[len(ins)-1], record.ClassIdentity); len(ins) != 2 || p.Session != d.sidOf(v) {
+			t.Errorf("recorded %d signIn, the last of %s", len(ins), p.Session)
+		}
+	})
+}
+
+// A session that ends after it was read and before its renewal is noted is not
+// renewed.
+func TestRevokedBeforeRenewal(t *testing.T) {
+	d := newDesk(t, func(d *desk, c *gatebook.Config) {
+		listing(gatebook.StrategyJWT)(d, c)
+		c.Session.UpdateAge = -1
+	})
+	v := d.in("Here")
+	user, sid := d.userOf(v), d.sidOf(v)
+	d.store.fault(func(op string, _ *gatebook.Act) error {
+		if op == "Commit" {
+			d.store.fault(nil, nil)
+			return d.auth.RevokeSession(context.Background(), user, sid)
+		}
+		return nil
+	}, nil)
+	if got := v.get("/auth/session").Body.String(); got != "null" || v.signedIn() {
+		t.Errorf("session = %s, cookies %v", got, v.cookies)
+	}
+	// A database that only asks to be asked again does not end a session.
+	v = d.in("Here")
+	d.store.fault(func(op string, _ *gatebook.Act) error {
+		if op == "Commit" {
+			return gatebook.ErrConflict
+		}
+		return nil
+	}, nil)
+	if got := v.get("/auth/session").Body.String(); got == "null" || !v.signedIn() {
+		t.Errorf("session = %s, cookies %v", got, v.cookies)
+	}
+}
+
+// What is left of the other strategy is not listed, and ends with the rest.
+func TestSessionsOfBothStrategies(t *testing.T) {
+	for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
+		t.Run(strategy, func(t *testing.T) {
+			d := newDesk(t, listing(strategy))
+			v := d.in("Here")
+			user := d.userOf(v)
+			expires := time.Now().Add(time.Hour)
+			d.write(gatebook.CreateSession{Session: gatebook.StoredSession{Token: "t", UserID: user, ID: "row", Expires: expires}},
+				gatebook.NoteSession{Session: gatebook.StoredSession{UserID: user, ID: "note", Expires: expires}})
+			own := map[string]string{gatebook.StrategyJWT: "note", gatebook.StrategyDatabase: "row"}[strategy]
+			if list := d.list(v); len(list) != 2 || list[0].ID != d.sidOf(v) || list[1].ID != own {
+				t.Errorf("Sessions = %+v", list)
+			}
+			if n, err := d.auth.RevokeSessions(context.Background(), user); n != 3 || err != nil {
+				t.Errorf("RevokeSessions = %d, %v", n, err)
+			}
+			if list, err := d.store.Sessions(context.Background(), user); err != nil || len(list) != 0 {
+				t.Errorf("left are %+v, %v", list, err)
+			}
 		})
 	}
 }

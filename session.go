@@ -113,7 +113,7 @@ func (a *Auth) openToken(ctx context.Context, token string, now time.Time, salts
 	if err != nil {
 		return Claims{}, err
 	}
-	if raw, ok := o.Get("sid"); !ok || raw[0] != '"' { // another program's
+	if raw, ok := o.Get("sid"); !ok || raw[0] != '"' || len(raw) == 2 { // another program's
 		id, ok := o.String("jti")
 		if !ok {
 			id = token
