@@ -511,6 +511,22 @@ func TestEndedSessionBeginsAnew(t *testing.T) {
 	})
 }
 
+// Signing in again leaves a session what it was when it began.
+func TestKeptSession(t *testing.T) {
+	both(t, func(d *desk) {
+		t := d.t
+		v := d.in("Here")
+		before := d.list(v)
+		pause(time.Hour)
+		v.header.Set("User-Agent", "Elsewhere")
+		v.signIn()
+		after := d.list(v)
+		if len(after) != 1 || after[0].ID != before[0].ID || !after[0].Begun.Equal(before[0].Begun) || after[0].UserAgent != "Here" {
+			t.Errorf("Sessions = %+v, before %+v", after, before)
+		}
+	})
+}
+
 // A session that ends after it was read and before its renewal is noted is not
 // renewed.
 func TestRevokedBeforeRenewal(t *testing.T) {
