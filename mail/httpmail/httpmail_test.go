@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -360,4 +361,32 @@ func TestNew(t *testing.T) {
 		}
 		checkText(t, err)
 	}
+}
+
+// FuzzAnswer: whatever a service answers, the error says no more than its codes.
+func FuzzAnswer(f *testing.F) {
+	for _, s := range emulators {
+		f.Add(s.invalidStatus, s.invalid)
+		f.Add(s.unauthorizedStatus, s.unauthorized)
+	}
+	f.Add(500, `{"error":{"reason":"a b"}}`)
+	f.Add(400, `[[{"name":1}]]`)
+	said := regexp.MustCompile(`^httpmail: [A-Za-z ]+ answered \d{3}(?: [A-Za-z0-9_.-]{1,64})?$`)
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 {
+			return
+		}
+		client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{"Location": {"https://evil.example"}}, Request: r,
+				Body: io.NopCloser(strings.NewReader(body))}, nil
+		})}
+		for _, id := range httpmail.IDs() {
+			c := config(id, "")
+			c.Client = client
+			err := newMailer(t, id, c).Send(t.Context(), message())
+			if (err == nil) != (status < 300) || err != nil && !said.MatchString(err.Error()) {
+				t.Errorf("%s, %d %q: %v", id, status, body, err)
+			}
+		}
+	})
 }
