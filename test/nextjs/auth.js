@@ -4,10 +4,10 @@ import NextAuth from "next-auth"
 import Credentials from "next-auth/providers/credentials"
 
 const people = {
-  ada: { id: "1", name: "Ada Lovelace", email: "ada@example.com", image: null, role: "admin" },
-  bob: { id: "2", name: "Bob", email: "bob@example.com", image: null, role: "guest" },
+  ada: { id: "1", name: "Ada Lovelace", email: "ada@example.com", role: "admin" },
+  bob: { id: "2", name: "Bob", email: "bob@example.com", role: "guest" },
   // Her token does not fit into one cookie.
-  grace: { id: "3", name: "Grace Hopper", email: "grace@example.com", image: null, role: "admiral", about: "x".repeat(6000) },
+  grace: { id: "3", name: "Grace Hopper", email: "grace@example.com", role: "admiral", about: "x".repeat(6000) },
 }
 
 export const { handlers, auth, signIn, signOut } = NextAuth({

@@ -115,8 +115,8 @@ func freeAddr(t *testing.T) string {
 
 // The API of the guide beside the application.
 func TestAPI(t *testing.T) {
-	app := nextjs.Start(t, "AUTH_SECRET="+secret)
 	addr := freeAddr(t)
+	app := nextjs.Start(t, "AUTH_SECRET="+secret, "API=http://"+addr)
 	api := newProgram(t, "nextjs-api", "AUTH_SECRET="+secret)
 	api.start(addr, "-origin", app)
 	v := newVisitor(t, app)
@@ -143,6 +143,9 @@ func TestAPI(t *testing.T) {
 		v.signIn(person.login)
 		if got := ask("GET"); strings.TrimSpace(got.body) != person.want || got.Header.Get("Access-Control-Allow-Credentials") != "true" {
 			t.Errorf("%s: %d %s %v", person.login, got.StatusCode, got.body, got.Header)
+		}
+		if got := v.get("/api/relay"); strings.TrimSpace(got.body) != person.want {
+			t.Errorf("%s, through the application: %d %s", person.login, got.StatusCode, got.body)
 		}
 	}
 	if got := ask("POST", "Origin", "https://evil.example"); got.StatusCode != 403 {
@@ -197,7 +200,7 @@ func (v *visitor) sees(when string, p person) {
 	v.t.Helper()
 	session, page, members, hello := "null", "nobody", "", `{"error":"sign in first"}`
 	if p != nobody {
-		b, err := json.Marshal(map[string]any{"user": map[string]any{"id": p.id, "name": p.name, "email": p.email, "image": nil, "role": p.role}})
+		b, err := json.Marshal(map[string]any{"user": map[string]string{"id": p.id, "name": p.name, "email": p.email, "role": p.role}})
 		if err != nil {
 			v.t.Fatal(err)
 		}
