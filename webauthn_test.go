@@ -43,6 +43,7 @@ type said struct {
 	Challenge string `json:"challenge"`
 	Handle    string `json:"handle"`
 	Counter   uint32 `json:"counter"`
+	Made      string `json:"made"` // another credential id than ID
 }
 
 func (fakePasskeys) read(c *gatebook.Ceremony, response []byte) (*said, error) {
@@ -65,6 +66,9 @@ func (p fakePasskeys) Register(c *gatebook.Ceremony, response []byte) (*gatebook
 	s, err := p.read(c, response)
 	if err != nil {
 		return nil, err
+	}
+	if s.Made != "" {
+		s.ID = s.Made
 	}
 	return &gatebook.Registration{AAGUID: "00000000-0000-0000-0000-000000000001", UserVerified: true,
 		Authenticator: gatebook.Authenticator{CredentialID: s.ID, PublicKey: []byte("public-key-marker"), Counter: s.Counter,
@@ -399,6 +403,18 @@ func TestChallengeCookie(t *testing.T) {
 	if to := post("authenticate", "key", said{Challenge: "two", Handle: foreignHandle}); strings.Contains(to, "error") {
 		t.Errorf("signing in with Auth.js's challenge leads to %q\n%v", to, st.lines.all())
 	}
+}
+
+// What was looked up must be what was made.
+func TestAnotherCredential(t *testing.T) {
+	st := newPasskeyStage(t, gatebook.StrategyDatabase, nil)
+	st.signedIn(st.ada)
+	st.quiet()
+	a := st.ceremony("action=register", "key", said{Made: "b3RoZXI="})
+	if to := a.Header.Get("Location"); !strings.HasSuffix(to, "error=WebAuthnVerificationError") {
+		t.Errorf("leads to %q", to)
+	}
+	st.check("check.failed", "signIn.failed")
 }
 
 // Our user handles say whose they are, and those of Auth.js say nothing.

@@ -34,10 +34,12 @@ func (panicking) Fatalf(text string, v ...any) { panic(fmt.Sprintf(text, v...)) 
 // owner is a user of go-webauthn.
 type owner struct{ credential webauthn.Credential }
 
-func (owner) WebAuthnID() []byte                           { return []byte("ada") }
-func (owner) WebAuthnName() string                         { return "ada" }
-func (owner) WebAuthnDisplayName() string                  { return "Ada" }
-func (o owner) WebAuthnCredentials() []webauthn.Credential { return []webauthn.Credential{o.credential} }
+func (owner) WebAuthnID() []byte          { return []byte("ada") }
+func (owner) WebAuthnName() string        { return "ada" }
+func (owner) WebAuthnDisplayName() string { return "Ada" }
+func (o owner) WebAuthnCredentials() []webauthn.Credential {
+	return []webauthn.Credential{o.credential}
+}
 
 // verifyPasskeys measures the verification of a passkey's answer, beside the
 // same by go-webauthn alone, set up once as it is meant to be.
