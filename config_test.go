@@ -220,6 +220,12 @@ func TestAssertions(t *testing.T) {
 		{"MissingAdapter/database", func() error {
 			return open(func(c *gatebook.Config) { alone(c); c.Session.Strategy = gatebook.StrategyDatabase })
 		}, "Config.Adapter"},
+		{"MissingAdapter/webauthn", func() error {
+			return open(func(c *gatebook.Config) { alone(c); c.Providers = []gatebook.Provider{fakePasskeys{"passkey"}} })
+		}, "Config.Adapter"},
+		{"DuplicateConditionalUI", func() error {
+			return open(func(c *gatebook.Config) { c.Providers = []gatebook.Provider{fakePasskeys{"passkey"}, fakePasskeys{"webauthn"}} })
+		}, "both for passkeys"},
 		{"UnsupportedStrategy", func() error { return open(func(c *gatebook.Config) { c.Session.Strategy = "cookie" }) }, "neither jwt nor database"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

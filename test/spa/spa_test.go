@@ -278,7 +278,10 @@ func keepsAll(t *testing.T) chromedp.ExecAllocatorOption {
 
 // everywhere lets the cookies go along from other sites.
 func everywhere(c *gatebook.Config) {
-	c.Cookies.SessionToken.SameSite, c.Cookies.CSRFToken.SameSite, c.Cookies.CallbackURL.SameSite = "None", "None", "None"
+	for _, cookie := range []*gatebook.CookieConfig{&c.Cookies.SessionToken, &c.Cookies.CallbackURL, &c.Cookies.CSRFToken,
+		&c.Cookies.State, &c.Cookies.PKCECodeVerifier, &c.Cookies.Nonce, &c.Cookies.WebAuthnChallenge} {
+		cookie.SameSite = "None"
+	}
 }
 
 // TestOtherSite: what the guide says of a front end on another site. With the
@@ -293,6 +296,14 @@ func TestOtherSite(t *testing.T) {
 			user := s.user()
 			if name == "Lax" && (got != `"MissingCSRF"` || user != "null") || name == "None" && (got != "null" || user != `"Grace Hopper"`) {
 				t.Errorf("signing in gives %s and %s", got, user)
+			}
+			if name == "Lax" {
+				return
+			}
+			s.js(`return auth.signOut()`)
+			s.leave(`await auth.signIn("acme")`)
+			if got := s.user(); got != `"Ada Lovelace"` {
+				t.Errorf("signing in at a provider gives %s", got)
 			}
 		})
 	}
