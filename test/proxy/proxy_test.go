@@ -28,6 +28,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ func startCaddy(t *testing.T, upstream string, change func(string) string) *prox
 	p := &proxy{addr: "127.0.0.1:" + port, ca: newAuthority(t, dir)}
 	site := change(replace(t, snippet(t, "Caddy", "caddyfile"), "app.example.com {\n", "app.example.com {\n\ttls "+dir+"/cert.pem "+dir+"/key.pem\n",
 		"127.0.0.1:3000", upstream))
-	global := fmt.Sprintf("{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n\thttps_port %s\n}\n", port)
+	global := fmt.Sprintf("{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n\tdefault_bind 127.0.0.1\n\thttps_port %s\n}\n", port)
 	write(t, filepath.Join(dir, "Caddyfile"), []byte(global+site))
 	cmd := exec.Command(bin, "run", "--config", filepath.Join(dir, "Caddyfile"), "--adapter", "caddyfile")
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
@@ -571,9 +572,9 @@ func TestDoctorFromOutside(t *testing.T) {
 			{"another address", func(c *gatebook.Config, _ string) { c.URL = "https://www.example.com" }, "links and cookies are made for the former|the server takes the site for https://www.example.com"},
 			{"another path", func(c *gatebook.Config, origin string) { c.URL = origin + "/shop/auth" }, "a proxy changes the path, or basePath is another"},
 		} {
-			var s *site
+			var s atomic.Pointer[site]
 			var origin string
-			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Config.Handler.ServeHTTP(w, r) }))
+			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Load().Config.Handler.ServeHTTP(w, r) }))
 			t.Cleanup(upstream.Close)
 			p := start(t, upstream.Listener.Addr().String(), func(block string) string {
 				block = strings.Replace(block, "app.example.com {", "app.example.com, localhost {", 1)
@@ -581,7 +582,7 @@ func TestDoctorFromOutside(t *testing.T) {
 			})
 			_, port, _ := net.SplitHostPort(p.addr)
 			origin = "https://localhost:" + port
-			s = newSite(t, func(c *gatebook.Config) { tt.change(c, origin) })
+			s.Store(newSite(t, func(c *gatebook.Config) { tt.change(c, origin) }))
 			cmd := exec.Command(doctor, "doctor", "--config", filepath.Join(t.TempDir(), "none.yaml"), "--from-outside", origin)
 			cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+p.ca.file)
 			out, err := cmd.CombinedOutput()

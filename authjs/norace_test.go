@@ -1,0 +1,5 @@
+//go:build !race
+
+package authjs_test
+
+const dropped = 0
