@@ -113,7 +113,7 @@ type ProviderError struct {
 	// userVerified, userHandle, backupEligible, algorithm, signature or format.
 	Check string
 	// Step is where: authorize, discovery, token, id_token, userinfo, profile,
-	// registration, authentication.
+	// registration, authentication, relying party.
 	Step string
 	// Code is the provider's error code (RFC 6749, Section 4.1.2.1), at most 64
 	// characters of a-z, 0-9, '_', '-' and '.', or empty.

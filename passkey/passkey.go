@@ -172,7 +172,9 @@ func (p *Provider) party(origin string) (*party, error) {
 	if rp.id == "" {
 		rp.id = u.Hostname()
 	} else if !within(u.Hostname(), rp.id) {
-		return nil, fmt.Errorf("passkey: the site's host %q is not within Config.RPID %q", u.Hostname(), rp.id)
+		// Its text is for the log, which gives no other error's.
+		return nil, &gatebook.ProviderError{Reason: "configuration", Step: "relying party", Check: "rpId",
+			Err: fmt.Errorf("the site's host %q is not within Config.RPID %q", u.Hostname(), rp.id)}
 	}
 	if rp.name == "" {
 		rp.name = u.Host
