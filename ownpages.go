@@ -41,7 +41,8 @@ type SignInProvider struct {
 	// Action is where the form is posted to, absolute, with the inputs csrfToken
 	// and callbackUrl and those of Fields.
 	Action string
-	// Fields are what the visitor has to type; none where another site asks.
+	// Fields are what the visitor has to type; none where another site asks, and
+	// for passkeys, which need a script.
 	Fields []Field
 }
 
@@ -95,8 +96,7 @@ func (x *exchange) signInProvider(p Provider) SignInProvider {
 	case EmailProvider:
 		out.Fields = []Field{{Name: "email", Label: "Email", Type: "email", Placeholder: "email@example.com"}}
 	case WebAuthnProvider:
-		out.Action = x.callbackURL(info.ID)
-		out.Fields = []Field{{Name: "email", Label: "Email", Type: "email", Placeholder: "email@example.com"}}
+		out.Action = x.callbackURL(info.ID) // which a script posts to
 	case CredentialsProvider:
 		out.Action = x.callbackURL(info.ID)
 		for _, f := range p.Fields() {

@@ -215,15 +215,16 @@ func TestBuiltInPageTells(t *testing.T) {
 }
 
 // The function of docs/passkeys.md adds a passkey from a page of the
-// application's own, and what it made signs in on the built-in page.
+// application's own and signs in there, and what it made signs in on the
+// built-in page.
 func TestOwnPage(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/passkeys.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	function := regexp.MustCompile("(?s)```js\n(async function addPasskey.*?)```").FindSubmatch(guide)
+	function := regexp.MustCompile("(?s)```js\n(async function usePasskey.*?)```").FindSubmatch(guide)
 	if function == nil {
-		t.Fatal("docs/passkeys.md has no function addPasskey")
+		t.Fatal("docs/passkeys.md has no function usePasskey")
 	}
 	s, b := newSite(t), browser.New(t)
 	first := authenticator(t, b)
@@ -240,13 +241,23 @@ func TestOwnPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	authenticator(t, b)
-	done := browser.Run(t, b, chromedp.Evaluate[string](string(function[1])+`;addPasskey().then(() => "added", (e) => e.name + ": " + e.message)`,
-		chromedp.EvalAwaitPromise))
-	if done != "added" {
-		t.Fatalf("addPasskey: %s\n%s", done, s.log)
+	use := func(arguments string) string {
+		t.Helper()
+		return browser.Run(t, b, chromedp.Evaluate[string]("(() => {"+string(function[1])+";return usePasskey("+arguments+")})().catch((e) => e.name + ': ' + e.message)",
+			chromedp.EvalAwaitPromise))
+	}
+	if to := use(`"register"`); to != s.url+"/" {
+		t.Fatalf("registering leads to %q\n%s", to, s.log)
 	}
 	if got, want := s.told(), []string{"linkAccount", "passkey.added", "signIn"}; !slices.Equal(got, want) {
 		t.Errorf("events are %v, want %v", got, want)
+	}
+	s.signOut(b)
+	if to := use(`"authenticate", "/?in"`); to != s.url+"/?in" {
+		t.Fatalf("signing in leads to %q\n%s", to, s.log)
+	}
+	if got := s.told(); !slices.Equal(got, []string{"signIn"}) {
+		t.Errorf("events are %v, want signIn", got)
 	}
 	s.signOut(b)
 	b.Do(t, chromedp.Navigate(s.url+"/auth/signin?callbackUrl=/")) // the offer is taken
