@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/cdproto/runtime"
@@ -57,6 +58,9 @@ type stage struct {
 	api       string // origins
 	app       string
 	stranger  string
+	front     *http.ServeMux
+	cfg       gatebook.Config
+	handler   atomic.Pointer[gatebook.Auth]
 	mu        sync.Mutex
 	listening []string // types of events
 }
@@ -75,9 +79,9 @@ func serve(t *testing.T, host string, h http.Handler) string {
 func newStage(t *testing.T, change func(*stage, *gatebook.Config), options ...chromedp.ExecAllocatorOption) *stage {
 	t.Helper()
 	s := &stage{Browser: browser.New(t, options...), t: t}
-	var handler http.Handler
-	s.api = serve(t, apiHost, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	s.api = serve(t, apiHost, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.Load().ServeHTTP(w, r) }))
 	front := http.NewServeMux()
+	s.front = front
 	front.HandleFunc("GET /auth.js", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
 		io.WriteString(w, client(t, s.api))
@@ -119,12 +123,20 @@ func newStage(t *testing.T, change func(*stage, *gatebook.Config), options ...ch
 	if change != nil {
 		change(s, &cfg)
 	}
-	auth, err := gatebook.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler = auth
+	s.cfg = cfg
+	s.again(func(*gatebook.Config) {})
 	return s
+}
+
+// again starts the handler with another configuration.
+func (s *stage) again(change func(*gatebook.Config)) {
+	s.t.Helper()
+	change(&s.cfg)
+	auth, err := gatebook.New(s.cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.handler.Store(auth)
 }
 
 // visit opens a page of a front end and waits for its script.
@@ -306,5 +318,53 @@ func TestOtherSite(t *testing.T) {
 				t.Errorf("signing in at a provider gives %s", got)
 			}
 		})
+	}
+}
+
+// TestCookieDomain: the server of the front end's pages sees the session too, of
+// a cookie that an older configuration left behind nothing stays, and another
+// site sees none.
+func TestCookieDomain(t *testing.T) {
+	var auth *gatebook.Auth
+	whoami := func(w http.ResponseWriter, r *http.Request) {
+		who := "nobody"
+		if c, err := r.Cookie("authjs.session-token"); err == nil {
+			if s, err := auth.Verify(r.Context(), c.Value); err == nil {
+				who = s.User.Name
+			}
+		}
+		fmt.Fprintf(w, "%d %s", len(r.CookiesNamed("authjs.session-token")), who)
+	}
+	s := newStage(t, func(s *stage, c *gatebook.Config) {
+		var err error
+		if auth, err = gatebook.New(*c); err != nil { // as another program with the secret
+			t.Fatal(err)
+		}
+		s.front.HandleFunc("GET /whoami", whoami)
+	})
+	s.visit(s.app)
+	s.js(`return auth.signInWithPassword({email: "grace@example.com", password: "right"})`)
+	const ask = `return (await fetch("/whoami")).text()`
+	if got := s.js(ask); got != `"0 nobody"` {
+		t.Fatalf("without a domain: %s", got)
+	}
+	s.again(func(c *gatebook.Config) { c.CookieDomain = "site.localhost" })
+	if got := s.user(); got != `"Grace Hopper"` {
+		t.Errorf("the session from before: %s", got)
+	}
+	if got := s.js(ask); got != `"1 Grace Hopper"` {
+		t.Errorf("at the front end: %s", got)
+	}
+	s.visit(s.stranger)
+	if got := s.js(ask); got != `"0 nobody"` {
+		t.Errorf("at another site: %s", got)
+	}
+	s.visit(s.app)
+	s.js(`return auth.signOut()`)
+	if got := s.js(ask); got != `"0 nobody"` {
+		t.Errorf("at the front end, after signing out: %s", got)
+	}
+	if got := s.user(); got != "null" {
+		t.Errorf("after signing out: %s", got)
 	}
 }
