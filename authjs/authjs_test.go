@@ -240,7 +240,7 @@ func TestNewReaderErrors(t *testing.T) {
 		{authjs.Config{}, "AUTH_SECRET"},
 		{authjs.Config{Secrets: []authjs.Secret{"marker", ""}}, "Config.Secrets"},
 		{authjs.Config{Secrets: some, Origins: []string{"*"}}, "any site"},
-		{authjs.Config{Secrets: some, Origins: []string{"https://a.example", "null"}}, "origin 1"},
+		{authjs.Config{Secrets: some, Origins: []string{"https://a.example", "null"}}, `origin 1 is "null", which stands for any site`},
 		{authjs.Config{Secrets: some, Origins: []string{"https://*.example.com"}}, "Config.Origins"},
 		{authjs.Config{Secrets: some, Origins: []string{"a.example"}}, "https://"},
 		{authjs.Config{Secrets: some, Origins: []string{"https://a.example/"}}, `write "https://a.example"`},

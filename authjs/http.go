@@ -73,9 +73,9 @@ func mentions(header []string, name string) bool {
 // Require lets a request through when somebody is signed in, and [Reader.Session]
 // says who without reading it again. Otherwise the answer is 401 with a JSON
 // body. A request that could change something (any method but GET, HEAD and
-// OPTIONS), comes with a cookie, and was sent by a page of another origin than
-// those of Config and the service's own, gets 403: a browser adds the cookie
-// whoever asks.
+// OPTIONS) or opens a WebSocket, comes with a cookie, and was sent by a page of
+// another origin than those of Config and the service's own, gets 403: a browser
+// adds the cookie whoever asks.
 func (rd *Reader) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, fromCookie, err := rd.read(r)
@@ -83,13 +83,25 @@ func (rd *Reader) Require(next http.Handler) http.Handler {
 		case err != nil:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			refuse(w, http.StatusUnauthorized, `{"error":"sign in first"}`)
-		case fromCookie && rd.csrf.Check(r) != nil:
+		case fromCookie && rd.foreign(r):
 			refuse(w, http.StatusForbidden, `{"error":"this site may not do that"}`)
 		default:
 			ctx := context.WithValue(r.Context(), sessionKey{}, &found{rd, s})
 			next.ServeHTTP(w, r.WithContext(ctx))
 		}
 	})
+}
+
+// foreign reports whether the page that sent r may not send such requests.
+func (rd *Reader) foreign(r *http.Request) bool {
+	if r.Header.Get("Upgrade") != "" {
+		// A WebSocket begins with a GET, and no rule of CORS keeps a page from
+		// opening one and reading what comes.
+		as := *r
+		as.Method = http.MethodPost
+		r = &as
+	}
+	return rd.csrf.Check(r) != nil
 }
 
 func refuse(w http.ResponseWriter, status int, body string) {

@@ -175,6 +175,9 @@ func TestRequire(t *testing.T) {
 		{"another page posts", "POST", with("Sec-Fetch-Site", "same-site", "Origin", "https://blog.example.com"), 403, `{"error":"this site may not do that"}`},
 		{"a sandboxed page posts", "POST", with("Sec-Fetch-Site", "cross-site", "Origin", "null"), 403, `{"error":"this site may not do that"}`},
 		{"another page of an old browser deletes", "DELETE", with("Origin", "https://blog.example.com"), 403, `{"error":"this site may not do that"}`},
+		{"own page opens a WebSocket", "GET", with("Upgrade", "websocket", "Origin", "https://api.example.com"), 200, "user 1"},
+		{"listed page opens a WebSocket", "GET", with("Upgrade", "websocket", "Origin", "https://app.example.com"), 200, "user 1"},
+		{"another page opens a WebSocket", "GET", with("Upgrade", "websocket", "Origin", "https://blog.example.com"), 403, `{"error":"this site may not do that"}`},
 		{"another page reads", "GET", with("Sec-Fetch-Site", "cross-site", "Origin", "https://blog.example.com"), 200, "user 1"},
 		{"another page posts with a Bearer", "POST", []string{"Authorization", "Bearer " + token, "Origin", "https://blog.example.com"}, 200, "user 1"},
 	} {

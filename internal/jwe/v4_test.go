@@ -54,6 +54,7 @@ func TestV4(t *testing.T) {
 		"line end after":       v4Token + "\n",
 		"line end in the text": strings.Join([]string{p[0], "", p[2], p[3][:4] + "\n" + p[3][4:], p[4]}, "."),
 		"too long":             p[0] + ".." + p[2] + "." + strings.Repeat("A", jwe.MaxToken) + "." + p[4],
+		"valid but too long":   sealGCM(t, v4Key(t), `{"alg":"dir","enc":"A256GCM"}`, make([]byte, jwe.MaxToken*3/4)),
 		"flipped":              v4Token[:60] + string(v4Token[60]^1) + v4Token[61:],
 	} {
 		if got, err := newV4(t, "secret").Open(nil, bad); !errors.Is(err, jwe.ErrInvalid) || got != nil {
@@ -65,12 +66,18 @@ func TestV4(t *testing.T) {
 	}
 }
 
-// With the right key and a right tag, only the reading of the header can refuse.
-func TestV4Headers(t *testing.T) {
+func v4Key(t *testing.T) []byte {
+	t.Helper()
 	key, err := hkdf.Key(sha256.New, []byte("secret"), nil, "NextAuth.js Generated Encryption Key", 32)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key
+}
+
+// With the right key and a right tag, only the reading of the header can refuse.
+func TestV4Headers(t *testing.T) {
+	key := v4Key(t)
 	for header, ok := range map[string]bool{
 		`{"alg":"dir","enc":"A256GCM"}`:             true,
 		`{"enc":"A256GCM","alg":"dir","typ":"JWT"}`: true,

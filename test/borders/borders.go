@@ -61,7 +61,8 @@ var rooms = []room{
 	{path: "book", ours: []string{"record", "internal/sqldb"}, modules: []string{"golang.org/x/mod"}},
 	{path: ".", ours: []string{"record", "book", "internal"}},
 	{path: "internal/*"},
-	{path: "authjs", ours: []string{"internal"}},
+	// Whoever only reads sessions gets no module but core.
+	{path: "authjs", ours: []string{"internal"}, modules: none},
 	{path: "provider/oauth", ours: []string{"."}},
 	{path: "provider/catalog", ours: []string{".", "provider/oauth"}},
 	{path: "provider/email", ours: []string{"."}},

@@ -49,6 +49,16 @@ func TestCore(t *testing.T) {
 	}
 }
 
+// A service that reads sessions carries neither drivers nor OpenID Connect.
+func TestAuthjs(t *testing.T) {
+	c := newConsumer(t, "authjs", "")
+	c.run("build", "-o", os.DevNull, ".")
+	linked := c.modules("list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}", ".")
+	if !slices.Equal(linked, []string{module}) {
+		t.Errorf("a program that imports authjs links %q, want core alone", linked)
+	}
+}
+
 // consumer is a program in a folder of its own, outside the workspace.
 type consumer struct {
 	t   *testing.T

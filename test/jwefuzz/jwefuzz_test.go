@@ -173,3 +173,38 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	})
 }
+
+// v4Token was made by next-auth 4.24.15 with the same secret.
+const v4Token = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..80kEIIderkurdkio.vIGzewsDgsYYtkTBkt6kEyq9dDOnOyYj7NUu5O4KlPSZW8BRRNtGcWXYsFbatOIOaM-TLUI7f1koxy_1KUPYZAmk0ovnhOPax3VebnasTqboeRbPcLBo9fBqYUzUrd3l3jnrkVIIaED7EAFJLmRy5_bkNxBR5pRhBQGM9nYEXh9NtMq3YyBjTnQev-7I7X3x3z-buueiobo5j6kL2QhE7z2vsA1c.FZoO_IS2rW2-DoNbPs1q0Q"
+
+// FuzzV4 gives both the same token of next-auth v4, as FuzzOpen does.
+func FuzzV4(f *testing.F) {
+	v, err := jwe.NewV4([]string{secret})
+	if err != nil {
+		f.Fatal(err)
+	}
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "NextAuth.js Generated Encryption Key", 32)
+	if err != nil {
+		f.Fatal(err)
+	}
+	all := map[jose.ContentEncryption][]byte{jose.A256GCM: key}
+	if got, err := v.Open(nil, v4Token); err != nil || !bytes.Contains(got, []byte("Ada")) {
+		f.Fatalf("Open = %q, %v", got, err)
+	}
+	for _, token := range []string{v4Token, gcmToken, cbcToken, strings.Replace(v4Token, "..", ".AAAA.", 1), v4Token + "\n", "...."} {
+		f.Add(token)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		got, err := v.Open(nil, token)
+		if err != nil {
+			if got != nil {
+				t.Fatalf("Open = %q beside %v", got, err)
+			}
+			return
+		}
+		want, err := joseOpen(token, all)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("Open = %q, go-jose: %q, %v", got, want, err)
+		}
+	})
+}
