@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gatebook/gatebook/test/need"
 )
 
 // build builds the program.
@@ -109,6 +111,24 @@ func TestQuick(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(out)
+	}
+}
+
+// TestBesideAuthjs measures both, tiny.
+func TestBesideAuthjs(t *testing.T) {
+	need.Node(t)
+	need.NodeModules(t)
+	out, _ := run(t, build(t), t.TempDir(), "-quick", "-run", "beside Auth.js")
+	seen := 0
+	for l := range strings.Lines(out) {
+		if m := line.FindStringSubmatch(strings.TrimSpace(l)); m != nil && strings.HasSuffix(m[1], ", by Auth.js") {
+			if seen++; number(t, m[2]) <= 0 || number(t, m[3]) <= 0 {
+				t.Errorf("%s: figure %s, floor %s", m[1], m[2], m[3])
+			}
+		}
+	}
+	if seen != 4 {
+		t.Errorf("%d lines, want 4:\n%s", seen, out)
 	}
 }
 

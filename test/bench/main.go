@@ -17,6 +17,9 @@
 // writes CPU profiles into a folder. Large data is built once in the folder that
 // GATEBOOK_BENCH_DATA names, by default one in the user's cache.
 //
+// Where Node.js and the npm packages of the test module are, Auth.js is measured
+// beside Gatebook: there the floor is what it does.
+//
 // It needs Linux: it ties the server to one core and the client to another, and
 // reads from /proc.
 package main
@@ -66,6 +69,7 @@ var benches = []bench{
 	{name: "sign-in with a token session", run: signInTokens},
 	{name: "OpenID callback", run: callbacks},
 	{name: "passkey verification", run: verifyPasskeys},
+	{name: "beside Auth.js", run: besideAuthjs},
 	{name: "demo", run: runDemo},
 	{name: "cold make run", asked: true, run: runCold},
 }

@@ -194,6 +194,14 @@ func verifyTokens(ctx context.Context, r *runner) error {
 	return nil
 }
 
+// sessionOf are the writes of the session number i and its user.
+func sessionOf(i int, now time.Time) []gatebook.Write {
+	u := person(i)
+	return []gatebook.Write{gatebook.CreateUser{User: u, Subject: record.NewKey()},
+		gatebook.CreateSession{Session: gatebook.StoredSession{Token: rowToken(i), UserID: u.ID,
+			ID: record.NewKey().String(), Expires: now.Add(30 * 24 * time.Hour), Begun: now, Provider: "instant"}}}
+}
+
 // rowToken is the token of the session number i.
 func rowToken(i int) gatebook.Secret {
 	return gatebook.Secret(fmt.Sprintf("4e1dcb0a-93c4-4b7f-8c53-0000%08d", i))
@@ -239,10 +247,7 @@ func (r *runner) buildSessions(ctx context.Context, path string) error {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	act := &gatebook.Act{}
 	for i := range r.sessions {
-		u := person(i)
-		act.Writes = append(act.Writes, gatebook.CreateUser{User: u, Subject: record.NewKey()},
-			gatebook.CreateSession{Session: gatebook.StoredSession{Token: rowToken(i), UserID: u.ID,
-				ID: record.NewKey().String(), Expires: now.Add(30 * 24 * time.Hour), Begun: now, Provider: "instant"}})
+		act.Writes = append(act.Writes, sessionOf(i, now)...)
 		if len(act.Writes) >= 1000 || i == r.sessions-1 {
 			if err := db.Commit(ctx, act); err != nil {
 				return errors.Join(err, db.Close())

@@ -38,6 +38,7 @@ var logOutput io.Writer = os.Stderr
 type spec struct {
 	Core     int
 	Database string // a file for database sessions; without one sessions are tokens
+	Rows     int    // this many database sessions in memory, in place of a file
 	Bare     *answer
 }
 
@@ -77,6 +78,12 @@ func serve(arg string) error {
 			return err
 		}
 		adapter, strategy = db, gatebook.StrategyDatabase
+	}
+	if s.Rows > 0 {
+		strategy = gatebook.StrategyDatabase
+		if err := fillSessions(ctx, adapter, s.Rows); err != nil {
+			return err
+		}
 	}
 	var handler http.Handler = bare
 	if s.Bare == nil {
