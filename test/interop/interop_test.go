@@ -32,7 +32,7 @@ func inBoth(id, what string, s setup, steps []step) []scenario {
 }
 
 func allScenarios() []scenario {
-	return slices.Concat(routes(), callbackURLs(), sealedTokens(), storedSessions(), authorization(), callbacks(), users(), magicLinks(), typedIn(), events(), options())
+	return slices.Concat(routes(), callbackURLs(), sealedTokens(), storedSessions(), authorization(), callbacks(), users(), magicLinks(), typedIn(), events(), options(), passkeyScenarios())
 }
 
 // TestScenarios tells every story to Auth.js and to Gatebook.

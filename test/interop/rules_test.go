@@ -18,6 +18,9 @@ var rules = []rule{
 		return (g.has(`^status 302`) || g.has(`^content-type: text/html`) || g.has(`^body \{"url":`)) &&
 			g.remove(`^(cache-control: private, no-cache, no-store|expires: 0|pragma: no-cache)$`)
 	}},
+	{"passkey-options-not-cached", func(a, g *shown) bool {
+		return a.has(`^body \{"(action|error)":"`) && g.remove(`^(cache-control: private, no-cache, no-store|expires: 0|pragma: no-cache)$`)
+	}},
 	{"pages-load-nothing", func(_, g *shown) bool {
 		return g.has(`^content-type: text/html`) && g.remove(`^(content-security-policy: default-src 'none'; .*|referrer-policy: same-origin|x-frame-options: DENY)$`)
 	}},
@@ -33,7 +36,7 @@ var rules = []rule{
 	{"failures-set-cookies", func(a, g *shown) bool {
 		fails := g.has(`^location \S*[?&]error=\w`) || g.has(`^body \{"url":"\S*[?&]error=\w`) || g.has(`^status 400$`)
 		return fails && !a.has(`^cookie `) &&
-			g.remove(`^cookie (__Host-)?authjs\.csrf-token=|^cookie (__Secure-)?authjs\.(callback-url=|(state|nonce|pkce\.code_verifier)=; Max-Age=0)`)
+			g.remove(`^cookie (__Host-)?authjs\.csrf-token=|^cookie (__Secure-)?authjs\.(callback-url=|(state|nonce|pkce\.code_verifier|challenge)=; Max-Age=0)`)
 	}},
 	{"sid", func(a, g *shown) bool {
 		if a.has(`^\s+(claim |token\.)sid `) { // Gatebook made the token
@@ -60,6 +63,12 @@ var rules = []rule{
 			}
 		}
 		return known
+	}},
+	// Who registers a passkey has no id there until the adapter gives one.
+	{"new-user-id", func(a, g *shown) bool {
+		const callback = "call signIn callback"
+		there := a.within(callback, func(p *shown) bool { return !p.has(`^  user\.id `) })
+		return there && g.within(callback, func(p *shown) bool { return p.remove(`^  user\.id "<(user 1|uuid)>"$`) })
 	}},
 	{"new-user-id", func(a, g *shown) bool {
 		const event = "call linkAccount event"
