@@ -155,11 +155,6 @@ func (p *Provider) Authenticate(c *gatebook.Ceremony, stored *gatebook.Authentic
 	if check := rp.check(protocol.AssertCeremony, c.Challenge, client, data); check != "" {
 		return nil, failed(authentication, check, nil)
 	}
-	// Auth.js stores no flag BE; its device type is the same thing. It never
-	// changes (Section 7.2, step 18).
-	if data.Flags.HasBackupEligible() != (stored.DeviceType == gatebook.DeviceMulti) {
-		return nil, failed(authentication, "backupEligible", nil)
-	}
 	id, err := base64.StdEncoding.DecodeString(stored.CredentialID)
 	if err != nil {
 		return nil, fmt.Errorf("passkey: a stored credential id is no standard base64: %w", err)
@@ -174,6 +169,12 @@ func (p *Provider) Authenticate(c *gatebook.Ceremony, stored *gatebook.Authentic
 	session := webauthn.SessionData{Challenge: c.Challenge, RelyingPartyID: rp.id, UserID: handle, UserVerification: protocol.VerificationRequired}
 	if _, err := verifier.ValidateLogin(owner, session, parsed); err != nil {
 		return nil, failed(authentication, "signature", err)
+	}
+	// Auth.js stores no flag BE; its device type is the same thing. It never
+	// changes (Section 7.2, step 18). It is compared last, so that how long an
+	// answer takes does not tell what is stored.
+	if data.Flags.HasBackupEligible() != (stored.DeviceType == gatebook.DeviceMulti) {
+		return nil, failed(authentication, "backupEligible", nil)
 	}
 	return &gatebook.Assertion{Counter: data.Counter, BackedUp: data.Flags.HasBackupState(), UserHandle: handleText(handle), UserVerified: true}, nil
 }

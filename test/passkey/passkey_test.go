@@ -265,3 +265,33 @@ func TestOwnPage(t *testing.T) {
 		t.Errorf("signing in with what was added, the page says %q\n%s", got, s.log)
 	}
 }
+
+// Another tab that opens the sign-in page takes this one's challenge away; when
+// this one is looked at again it asks for a new one.
+func TestTwoTabs(t *testing.T) {
+	s, b := newSite(t), browser.New(t)
+	id := authenticator(t, b)
+	b.Do(t, chromedp.Navigate(s.url+"/auth/signin?callbackUrl=/"),
+		chromedp.SendKeys(chromedp.CSS("input[name=email]"), "ada@example.com"),
+		chromedp.Click(chromedp.ID("submitButton-passkey")))
+	if got := who(t, b); got != "ada@example.com" {
+		t.Fatalf("after registering the page says %q\n%s", got, s.log)
+	}
+	s.signOut(b)
+	presence(t, b, id, false)
+	b.Do(t, chromedp.Navigate(s.url+"/auth/signin?callbackUrl=/"))
+	status := browser.Run(t, b, chromedp.Evaluate[int](`fetch("/auth/webauthn-options/passkey?action=authenticate").then((r) => {
+		document.dispatchEvent(new Event("visibilitychange"));
+		return r.status;
+	})`, chromedp.EvalAwaitPromise))
+	if status != http.StatusOK {
+		t.Fatalf("options are %d", status)
+	}
+	presence(t, b, id, true)
+	if got := who(t, b); got != "ada@example.com" {
+		t.Errorf("after the other tab the page says %q\n%s", got, s.log)
+	}
+	if got := s.told(); !slices.Equal(got, []string{"signIn"}) {
+		t.Errorf("events are %v, want signIn", got)
+	}
+}
