@@ -1,6 +1,7 @@
 package adaptertest
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -129,6 +130,31 @@ var tokenRules = []rule{
 		w.commit(u, gatebook.NoteSession{Session: note})
 		w.oneWins(func(int) []gatebook.Write { return []gatebook.Write{gatebook.RevokeToken{ID: note.ID, Expires: now}} })
 		w.revoked(note.ID)
+	}},
+	{"renewal and end", "NoteSession at the moment of RevokeToken does not bring the session back.", func(w *world) {
+		u := create(user())
+		w.commit(u)
+		for range 20 {
+			note := session(u.User)
+			w.commit(gatebook.NoteSession{Session: note})
+			w.together(9, func(i int) error {
+				mine := note
+				mine.Expires = mine.Expires.Add(time.Duration(i) * time.Hour)
+				writes := []gatebook.Write{gatebook.NoteSession{Session: mine}}
+				if i == 4 {
+					writes = []gatebook.Write{gatebook.RevokeToken{ID: note.ID, Expires: now}}
+				}
+				return w.a.Commit(w.ctx, &gatebook.Act{Writes: writes})
+			}, func(i int, err error) {
+				if err != nil && (i == 4 || !errors.Is(err, gatebook.ErrConflict)) {
+					w.Errorf("racer %d: %v", i, err)
+				}
+			})
+			w.revoked(note.ID)
+		}
+		if list, err := w.a.Sessions(w.ctx, u.User.ID); err != nil || len(list) != 0 {
+			w.Errorf("Sessions after all were revoked = %+v, %v", list, err)
+		}
 	}},
 	{"links to", "Find lists the expiries of the links to an address, latest first, at most 100.", func(w *world) {
 		l, other := link(), link()

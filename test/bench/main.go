@@ -63,6 +63,7 @@ type bench struct {
 
 var benches = []bench{
 	{name: "token session reads", run: readTokens},
+	{name: "listed token session reads", run: readListed},
 	{name: "verify", run: verifyTokens},
 	{name: "database session reads", run: readRows},
 	{name: "sign-in with a database session", run: signInRows},

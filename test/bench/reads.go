@@ -25,6 +25,7 @@ import (
 const (
 	minTokenReads = 0.5
 	minRowReads   = 0.7
+	minListed     = 0.25
 	maxVerify     = 8e-6 // seconds
 	maxVerifyMem  = 25   // allocations
 )
@@ -45,6 +46,55 @@ func readTokens(ctx context.Context, r *runner) error {
 		progress("tokens made", i+1, len(requests))
 	}
 	return r.reads(ctx, "token session reads", spec{}, requests, minTokenReads)
+}
+
+// readListed measures GET /auth/session for token sessions whose list is in
+// SQLite. The bare handler asks no database: the difference from other tokens is
+// what the list costs.
+func readListed(ctx context.Context, r *runner) error {
+	path := filepath.Join(r.temp, "listed.db")
+	db, err := sqlite.Open(path)
+	if err != nil {
+		return err
+	}
+	notes := &noting{Adapter: memory.New()}
+	auth, err := newAuthOf(notes, listed)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	requests := make([][]byte, r.sessions)
+	for i := range requests {
+		b, err := tokenVisitor(auth, i)
+		if err == nil && (len(notes.writes) >= 1000 || i == len(requests)-1) {
+			err = db.Commit(ctx, &gatebook.Act{Writes: notes.writes})
+			notes.writes = nil
+		}
+		if err != nil {
+			return errors.Join(err, db.Close())
+		}
+		requests[i] = wire("/auth/session", b.header())
+		progress("tokens made and listed", i+1, len(requests))
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	return r.reads(ctx, "listed token session reads", spec{Database: path, Listed: true}, requests, minListed)
+}
+
+// noting is an adapter that keeps the notes of token sessions, to be written
+// elsewhere, and forgets everything else.
+type noting struct {
+	gatebook.Adapter
+	writes []gatebook.Write
+}
+
+func (n *noting) Commit(_ context.Context, act *gatebook.Act) error {
+	for _, w := range act.Writes {
+		if _, ok := w.(gatebook.NoteSession); ok {
+			n.writes = append(n.writes, w)
+		}
+	}
+	return nil
 }
 
 // readRows measures GET /auth/session for database sessions in SQLite.

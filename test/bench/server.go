@@ -39,6 +39,7 @@ type spec struct {
 	Core     int
 	Database string // a file for database sessions; without one sessions are tokens
 	Rows     int    // this many database sessions in memory, in place of a file
+	Listed   bool   // sessions are tokens all the same, and the file has their list
 	Bare     *answer
 }
 
@@ -66,7 +67,7 @@ func serve(arg string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var adapter gatebook.Adapter = memory.New()
-	strategy := gatebook.StrategyJWT
+	sessions := gatebook.SessionConfig{Strategy: gatebook.StrategyJWT}
 	bare := &bareHandler{answer: s.Bare}
 	if s.Database != "" {
 		db, err := sqlite.Open(s.Database)
@@ -74,20 +75,23 @@ func serve(arg string) error {
 			return err
 		}
 		defer db.Close()
-		if bare.query, err = db.SQL().Prepare(sessionQuery); err != nil {
-			return err
+		adapter, sessions = db, listed
+		if !s.Listed {
+			if bare.query, err = db.SQL().Prepare(sessionQuery); err != nil {
+				return err
+			}
+			sessions.Strategy = gatebook.StrategyDatabase
 		}
-		adapter, strategy = db, gatebook.StrategyDatabase
 	}
 	if s.Rows > 0 {
-		strategy = gatebook.StrategyDatabase
+		sessions.Strategy = gatebook.StrategyDatabase
 		if err := fillSessions(ctx, adapter, s.Rows); err != nil {
 			return err
 		}
 	}
 	var handler http.Handler = bare
 	if s.Bare == nil {
-		auth, err := newAuth(adapter, strategy)
+		auth, err := newAuthOf(adapter, sessions)
 		if err != nil {
 			return err
 		}

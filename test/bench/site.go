@@ -25,13 +25,20 @@ const (
 // newAuth returns an Auth as an application would have it, with the given
 // providers, or else the one that says yes at once and one for passwords.
 func newAuth(adapter gatebook.Adapter, strategy string, given ...gatebook.Provider) (*gatebook.Auth, error) {
+	return newAuthOf(adapter, gatebook.SessionConfig{Strategy: strategy}, given...)
+}
+
+// listed are token sessions that can be listed and ended.
+var listed = gatebook.SessionConfig{Strategy: gatebook.StrategyJWT, Revocable: true}
+
+func newAuthOf(adapter gatebook.Adapter, sessions gatebook.SessionConfig, given ...gatebook.Provider) (*gatebook.Auth, error) {
 	if given == nil {
 		given = []gatebook.Provider{instant{}, typed{}}
 	}
 	return gatebook.New(gatebook.Config{
 		Secrets: []gatebook.Secret{secret}, URL: origin, Adapter: adapter,
 		Providers: given,
-		Session:   gatebook.SessionConfig{Strategy: strategy},
+		Session:   sessions,
 		Logger:    slog.New(slog.NewTextHandler(errorLog{}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 }

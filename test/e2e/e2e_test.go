@@ -64,7 +64,7 @@ type mailer chan *email.Message
 
 func (m mailer) Send(_ context.Context, msg *email.Message) error { m <- msg; return nil }
 
-func newSite(t *testing.T, strategy string) *site {
+func newSite(t *testing.T, strategy string, changes ...func(*gatebook.Config)) *site {
 	t.Helper()
 	s := &site{t: t, mails: make(chan *email.Message, 10), issuer: map[string]*oidcprovider.Provider{}, log: &lockedBuffer{}}
 	var handler http.Handler
@@ -101,7 +101,7 @@ func newSite(t *testing.T, strategy string) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.db.Close() })
-	s.auth, err = gatebook.New(gatebook.Config{
+	cfg := gatebook.Config{
 		Secrets: []gatebook.Secret{"a secret of more than thirty-two characters"}, URL: s.url, Adapter: s.db, Providers: providers,
 		Session: gatebook.SessionConfig{Strategy: strategy}, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 		Events: gatebook.Events{Any: func(_ context.Context, e gatebook.Event) error {
@@ -110,8 +110,11 @@ func newSite(t *testing.T, strategy string) *site {
 			s.events = append(s.events, e)
 			return nil
 		}},
-	})
-	if err != nil {
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	if s.auth, err = gatebook.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
