@@ -194,6 +194,24 @@ func examineSettings(d *diagnosis, settings *gatebook.Config) {
 		ids = append(ids, p.Info().ID)
 	}
 	d.OK("settings", "%s sessions; ways to sign in: %s", strategy, strings.Join(ids, ", "))
+	examineOrigins(d, settings)
+}
+
+// examineOrigins says who else has a part in the site.
+func examineOrigins(d *diagnosis, g *gatebook.Config) {
+	if len(g.TrustedOrigins) > 0 {
+		d.OK("origins", "scripts of %s may act for whoever is signed in", strings.Join(g.TrustedOrigins, ", "))
+	}
+	if g.CookieDomain != "" {
+		d.OK("cookies", "every host in %s has the session", strings.TrimPrefix(g.CookieDomain, "."))
+	}
+	switch {
+	case g.RedirectProxyURL == "":
+	case len(g.RedirectProxyOrigins) > 0:
+		d.OK("proxy", "visitors are sent on to %s", strings.Join(g.RedirectProxyOrigins, ", "))
+	default:
+		d.OK("proxy", "providers send visitors to %s", g.RedirectProxyURL)
+	}
 }
 
 func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {

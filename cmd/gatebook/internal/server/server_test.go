@@ -111,6 +111,37 @@ func TestRoutes(t *testing.T) {
 
 // A server that is told to end finishes the request that it has, takes no more,
 // and numbers what was recorded.
+// What the file says of cookies and origins is what visitors see.
+func TestCookiesAndOrigins(t *testing.T) {
+	address, _, _, _ := serve(t, plain+`
+url: https://auth.example.com
+trustedOrigins: [https://spa.example]
+cookieDomain: example.com
+useSecureCookies: false
+cookies: {csrfToken: {name: mine, sameSite: Strict}, callbackUrl: {name: back, path: /auth}}
+redirectProxyUrl: https://proxy.example.com/auth
+`)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/auth/csrf", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Origin", "https://spa.example")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got := res.Header.Get("Access-Control-Allow-Origin"); got != "https://spa.example" {
+		t.Errorf("Access-Control-Allow-Origin = %q", got)
+	}
+	set := strings.Join(res.Header.Values("Set-Cookie"), "\n")
+	for _, want := range []string{"mine=", "; Path=/; HttpOnly; SameSite=Strict", "back=https%3A%2F%2Fauth.example.com; Domain=example.com; Path=/auth; HttpOnly; SameSite=Lax"} {
+		if !strings.Contains(set, want) {
+			t.Errorf("no %q in the cookies\n%s", want, set)
+		}
+	}
+}
+
 func TestDrain(t *testing.T) {
 	address, database, logged, end := serve(t, plain)
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
