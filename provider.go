@@ -110,7 +110,8 @@ type ProviderError struct {
 	Reason string
 	// Check is what failed when it was a check: state, nonce, pkce, iss, aud,
 	// exp, signature; of a passkey type, challenge, origin, rpId, userPresent,
-	// userVerified, userHandle, backupEligible, algorithm, signature or format.
+	// userVerified, backupEligible, algorithm, signature, attestation, format or
+	// credential.
 	Check string
 	// Step is where: authorize, discovery, token, id_token, userinfo, profile,
 	// registration, authentication, relying party.

@@ -214,7 +214,7 @@ type Defence struct {
 	// Check is what failed: state, nonce, pkce, iss, csrf, callbackUrl, host; of a
 	// passkey webauthnChallenge, credential, type, challenge, origin, rpId,
 	// userPresent, userVerified, userHandle, backupEligible, algorithm,
-	// signature, format, account.
+	// signature, attestation, format, account.
 	Check string `json:"check,omitempty"`
 	// Why is missing, mismatch, expired, used or forbidden.
 	Why string `json:"why,omitempty"`
