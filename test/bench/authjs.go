@@ -65,6 +65,9 @@ func besideAuthjs(ctx context.Context, r *runner) error {
 // findNode returns the path of Node.js; the npm packages are beside the script.
 func findNode() (string, error) {
 	node := os.Getenv(need.NodeEnv)
+	if why, missing := strings.CutPrefix(node, "missing: "); missing {
+		return "", errors.New("needs " + why)
+	}
 	if node == "" {
 		var err error
 		if node, err = exec.LookPath("node"); err != nil {

@@ -49,15 +49,20 @@ func stories() []scenario {
 	update := postJSON("/auth/session", `{"csrfToken":"$csrf","data":{"role":"admin"}}`)
 	all := setup{Providers: []provider{npm, acme, mail, passwords}, Does: does{JWT: "merge"}}
 	known := knows(rows{Users: []userRow{ada}, Accounts: []accountRow{npmAccount("u-ada", "ada")}})
+	keys := setup{Providers: []provider{passkeys}}
+	answer, ceremony := authenticates("csrfToken=$csrf"), passkeyOptions("email=ada@example.com")
 	ask := post("/auth/signin/email", "csrfToken=$csrf&email=ada@example.com&callbackUrl=/there")
 	return slices.Concat(
 		inBoth("83.oidc", "a new user at npm's provider", all, steps(signIn("ada"), session, update, session, out, session)),
 		inBoth("83.oauth", "a new user of an OAuth provider", all, steps(signInAt("acme"), session, session, out, session)),
 		inBoth("83.known", "a known user who links another account", all, steps(known, signIn("ada"), signInAt("acme"), session, out, signInAt("acme"), session)),
 		inBoth("83.email", "a magic link", all, steps(ask, click(), session, session, out, ask, click(), session, update, out)),
+		inBoth("83.passkey", "a passkey", keys, steps(newAuthenticator(), ceremony, registers("csrfToken=$csrf"), session, out,
+			ceremony, answer, session, out, ceremony, answer, session, out)),
 		inBoth("83.refused", "attempts that fail", all, steps(known, post("/auth/signin/acme", "csrfToken=$csrf"), back("acme", "code=$code&state=$state"),
 			click0(), post("/auth/signin/acme", "csrfToken=$csrf"), back("acme", "error=access_denied&state=$state"), session)),
 		[]scenario{
+			{"43", "a row of the other's", setup{Adapter: true, Providers: []provider{acme}}, steps(signInAt("acme"), session, session, signInAt("acme"), session)},
 			{"83.credentials", "credentials", setup{}, steps(typed("right"), session, session, update, out, session)},
 			{"83.chunks", "a token of several cookies", setup{Does: does{JWT: "big 6000"}}, steps(typed("right"), session, session, behaves(does{JWT: "small"}), session, session, out)},
 			{"29.secure", "a site known by https", setup{Origin: "https://app.example"}, steps(typed("right"), session, session, out, session)},
@@ -79,9 +84,13 @@ func click0() step { return get("/auth/callback/email?token=x&email=ada@example.
 func TestAlternating(t *testing.T) {
 	w := newWorld(t)
 	t.Run("all", func(t *testing.T) {
+		// The token is there already, so that each request after another is for the
+		// other server.
+		token := step{"", func(v *visitor) { v.token() }}
 		for _, s := range stories() {
 			t.Run(s.id, func(t *testing.T) {
 				t.Parallel()
+				s.steps = append([]step{token}, s.steps...)
 				mock := newMock(t)
 				s.setup = w.addresses(s.setup, mock)
 				alone := outcomes(w.walk(t, s, newAuthJS(t, w.node(s.setup), s.setup), mock))

@@ -2,14 +2,16 @@ package interop
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/memory"
@@ -67,8 +69,10 @@ func (s sharedStore) call(ctx context.Context, method string, args []json.RawMes
 		return s.users(ctx, method, args[0])
 	case "createSession", "updateSession", "deleteSession", "getSessionAndUser":
 		return s.sessions(ctx, method, args[0])
+	case "createVerificationToken", "useVerificationToken":
+		return s.links(ctx, method, args[0])
 	}
-	return s.links(ctx, method, args[0])
+	return s.passkeys(ctx, method, args)
 }
 
 func (s sharedStore) users(ctx context.Context, method string, arg json.RawMessage) (any, error) {
@@ -88,6 +92,9 @@ func (s sharedStore) users(ctx context.Context, method string, arg json.RawMessa
 	key := gatebook.AccountKey{Provider: a.Provider, ProviderAccountID: a.ProviderAccountID}
 	switch method {
 	case "createUser":
+		if u.ID == "" { // a passkey's user has none
+			u.ID = uuid.NewString()
+		}
 		return s.find(ctx, gatebook.Query{UserID: u.ID}, s.commit(ctx, gatebook.CreateUser{User: u.user(), Subject: record.NewKey()}))
 	case "updateUser": // only an opened link does
 		return s.find(ctx, gatebook.Query{UserID: u.ID}, s.commit(ctx, gatebook.UpdateUser{User: u.user(), Fields: []string{"emailVerified"}}))
@@ -167,7 +174,66 @@ func (s sharedStore) links(ctx context.Context, method string, arg json.RawMessa
 		v := found.Verification
 		return linkRow{v.Identifier, v.Hash, v.Expires}, s.commit(ctx, gatebook.UseVerificationToken{Identifier: v.Identifier, Hash: v.Hash})
 	}
-	return nil, fmt.Errorf("the shared store has no method %s", method)
+	return nil, nil
+}
+
+func (s sharedStore) passkeys(ctx context.Context, method string, args []json.RawMessage) (any, error) {
+	var row authenticatorRow
+	var text string
+	if json.Unmarshal(args[0], &text) != nil {
+		if err := json.Unmarshal(args[0], &row); err != nil {
+			return nil, err
+		}
+	}
+	switch method {
+	case "getAccount":
+		key := gatebook.AccountKey{ProviderAccountID: text}
+		if err := json.Unmarshal(args[1], &key.Provider); err != nil {
+			return nil, err
+		}
+		found, err := s.store.Find(ctx, gatebook.Query{Account: key})
+		if err != nil || found.ByAccount == nil {
+			return nil, err
+		}
+		return accountRow{found.ByAccount.User.ID, "webauthn", key.Provider, text}, nil
+	case "listAuthenticatorsByUserId":
+		list, err := s.store.Authenticators(ctx, text)
+		rows := []authenticatorRow{}
+		for i := range list {
+			rows = append(rows, shareAuthenticator(&list[i]))
+		}
+		return rows, err
+	case "createAuthenticator":
+		return row, s.commit(ctx, gatebook.CreateAuthenticator{Authenticator: row.authenticator()})
+	}
+	found, err := s.store.Find(ctx, gatebook.Query{Credential: text})
+	if err != nil || found.Authenticator == nil {
+		return nil, err
+	}
+	row = shareAuthenticator(found.Authenticator)
+	if method == "updateAuthenticatorCounter" {
+		was := row.Counter
+		if err := json.Unmarshal(args[1], &row.Counter); err != nil {
+			return nil, err
+		}
+		return row, s.commit(ctx, gatebook.CountAuthenticator{CredentialID: text, From: was, To: row.Counter, BackedUp: row.BackedUp})
+	}
+	return row, nil
+}
+
+func (r authenticatorRow) authenticator() gatebook.Authenticator {
+	key, err := base64.StdEncoding.DecodeString(r.PublicKey)
+	if err != nil {
+		panic(err)
+	}
+	return gatebook.Authenticator{CredentialID: r.CredentialID, UserID: r.UserID, ProviderAccountID: r.ProviderAccountID, PublicKey: key,
+		Counter: r.Counter, DeviceType: r.DeviceType, BackedUp: r.BackedUp, Transports: strings.Split(r.Transports, ",")}
+}
+
+func shareAuthenticator(a *gatebook.Authenticator) authenticatorRow {
+	return authenticatorRow{CredentialID: a.CredentialID, UserID: a.UserID, ProviderAccountID: a.ProviderAccountID,
+		PublicKey: base64.StdEncoding.EncodeToString(a.PublicKey), Counter: a.Counter, DeviceType: a.DeviceType, BackedUp: a.BackedUp,
+		Transports: strings.Join(a.Transports, ",")}
 }
 
 func (u sharedUser) user() gatebook.User {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -250,13 +249,7 @@ func (g *gatebookSite) seed(t *testing.T, r rows) {
 			Hash: l.Hash, Expires: l.Expires.UTC().Truncate(time.Millisecond)}})
 	}
 	for _, a := range r.Authenticators {
-		key, err := base64.StdEncoding.DecodeString(a.PublicKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		writes = append(writes, gatebook.CreateAuthenticator{Authenticator: gatebook.Authenticator{CredentialID: a.CredentialID, UserID: a.UserID,
-			ProviderAccountID: a.ProviderAccountID, PublicKey: key, Counter: a.Counter, DeviceType: a.DeviceType, BackedUp: a.BackedUp,
-			Transports: strings.Split(a.Transports, ",")}})
+		writes = append(writes, gatebook.CreateAuthenticator{Authenticator: a.authenticator()})
 	}
 	if err := g.store.Commit(context.Background(), &gatebook.Act{Writes: writes}); err != nil {
 		t.Fatalf("seed Gatebook: %v", err)

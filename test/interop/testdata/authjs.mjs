@@ -128,7 +128,8 @@ function sharedAdapter(address) {
   const revive = (name, value) => ((name === 'expires' || name === 'emailVerified') && value ? new Date(value) : value);
   const adapter = {};
   for (const name of ['createUser', 'getUser', 'getUserByEmail', 'getUserByAccount', 'updateUser', 'linkAccount', 'createSession',
-    'getSessionAndUser', 'updateSession', 'deleteSession', 'createVerificationToken', 'useVerificationToken']) {
+    'getSessionAndUser', 'updateSession', 'deleteSession', 'createVerificationToken', 'useVerificationToken', 'getAccount',
+    'getAuthenticator', 'createAuthenticator', 'listAuthenticatorsByUserId', 'updateAuthenticatorCounter']) {
     adapter[name] = async (...args) => {
       const res = await fetch(`${address}/${name}`, { method: 'POST', body: JSON.stringify(args) });
       const text = await res.text();
