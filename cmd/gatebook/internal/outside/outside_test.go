@@ -105,7 +105,7 @@ func look(t *testing.T, at string, want *outside.Want, secure, plain http.Handle
 		return (&net.Dialer{}).DialContext(ctx, network, to)
 	}
 	r := &report{}
-	outside.Look(t.Context(), r, outside.Site{URL: at, Want: want, Timeout: 10 * time.Second,
+	outside.Look(t.Context(), r, outside.Site{URL: at, Want: want, Timeout: 30 * time.Second,
 		Transport: &http.Transport{DialContext: dial, TLSClientConfig: s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()}})
 	return r
 }
@@ -313,7 +313,11 @@ func TestUnreachable(t *testing.T) {
 		"https://app.example.com/#frag": "WRONG address: ",
 	} {
 		r := &report{}
-		outside.Look(t.Context(), r, outside.Site{URL: at, Timeout: 300 * time.Millisecond})
+		timeout := 30 * time.Second
+		if at == silent.URL {
+			timeout = 100 * time.Millisecond
+		}
+		outside.Look(t.Context(), r, outside.Site{URL: at, Timeout: timeout})
 		if !strings.Contains(r.String(), line) || strings.Contains(r.String(), "MARKER") {
 			t.Errorf("%s: no line %q in\n%s", at, line, r)
 		}
@@ -339,14 +343,14 @@ func TestGuarded(t *testing.T) {
 	s := httptest.NewServer(endless)
 	defer s.Close()
 	r := &report{}
-	outside.Look(t.Context(), r, outside.Site{URL: s.URL, Timeout: 10 * time.Second})
+	outside.Look(t.Context(), r, outside.Site{URL: s.URL, Timeout: 30 * time.Second})
 	if !strings.Contains(r.String(), "which is none of ours") {
 		t.Errorf("an endless answer:\n%s", r)
 	}
 	follow := httptest.NewServer(http.RedirectHandler(s.URL+"/auth/csrf", http.StatusFound))
 	defer follow.Close()
 	hosts = nil
-	outside.Look(t.Context(), r, outside.Site{URL: follow.URL, Timeout: 10 * time.Second})
+	outside.Look(t.Context(), r, outside.Site{URL: follow.URL, Timeout: 30 * time.Second})
 	if len(hosts) != 0 {
 		t.Errorf("it followed to %q", hosts)
 	}
