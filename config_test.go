@@ -224,7 +224,9 @@ func TestAssertions(t *testing.T) {
 			return open(func(c *gatebook.Config) { alone(c); c.Providers = []gatebook.Provider{fakePasskeys{"passkey"}} })
 		}, "Config.Adapter"},
 		{"DuplicateConditionalUI", func() error {
-			return open(func(c *gatebook.Config) { c.Providers = []gatebook.Provider{fakePasskeys{"passkey"}, fakePasskeys{"webauthn"}} })
+			return open(func(c *gatebook.Config) {
+				c.Providers = []gatebook.Provider{fakePasskeys{"passkey"}, fakePasskeys{"webauthn"}}
+			})
 		}, "both for passkeys"},
 		{"UnsupportedStrategy", func() error { return open(func(c *gatebook.Config) { c.Session.Strategy = "cookie" }) }, "neither jwt nor database"},
 	} {
