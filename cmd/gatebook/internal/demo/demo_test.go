@@ -345,6 +345,39 @@ func TestSignInThroughTheProvider(t *testing.T) {
 	want(t, v.get("/"), 200, "Nobody is signed in")
 }
 
+// What a person sees of where else they are signed in, and ends from here.
+func TestElsewhere(t *testing.T) {
+	d := run(t, t.TempDir())
+	typed := url.Values{"username": {"ada"}, "password": {"password"}}
+	var all []*visitor
+	for range 4 {
+		v := d.visitor()
+		v.submit(v.get("/"), "/auth/callback/password", typed)
+		all = append(all, v)
+	}
+	here := all[0]
+	home := here.get("/")
+	if got := strings.Count(home.body, "Also signed in"); got != 3 {
+		t.Fatalf("the page tells of %d other sessions, want 3", got)
+	}
+	here.submit(home, "/elsewhere", nil) // the first form: the newest session
+	want(t, all[3].get("/"), 200, "Nobody is signed in")
+	want(t, all[2].get("/"), 200, "Ada Lovelace")
+	home = here.get("/")
+	if got := strings.Count(home.body, "Also signed in"); got != 2 {
+		t.Errorf("the page tells of %d other sessions, want 2", got)
+	}
+	here.do(http.MethodPost, "/elsewhere", url.Values{})
+	want(t, all[1].get("/"), 200, "Nobody is signed in")
+	want(t, all[2].get("/"), 200, "Nobody is signed in")
+	home = here.get("/")
+	want(t, home, 200, "Ada Lovelace")
+	if strings.Contains(home.body, "Also signed in") || strings.Contains(home.body, "Sign out elsewhere") {
+		t.Error("the page still tells of other sessions")
+	}
+	want(t, here.numbered(), 200, "session.revoked")
+}
+
 func TestWrongPassword(t *testing.T) {
 	d := run(t, t.TempDir())
 	v := d.visitor()

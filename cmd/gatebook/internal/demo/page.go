@@ -140,9 +140,13 @@ type visitorView struct {
 	Verified                    bool
 	Accounts                    []accountView
 	LinkedDemo                  bool
+	Elsewhere                   []deviceView
 }
 
 type accountView struct{ Provider, Account, Name string }
+
+// deviceView is another session of the visitor.
+type deviceView struct{ SID, Browser, Since string }
 
 // shown is how many entries a page has.
 const shown = 40
@@ -225,21 +229,36 @@ func (s *server) visitorView(ctx context.Context, session *gatebook.Session) (*v
 	if st := session.Stored; st != nil {
 		v.With, v.Since = providerName(st.Provider), st.Begun.Local().Format(time.TimeOnly)
 	}
-	rows, err := s.db.SQL().QueryContext(ctx, `SELECT provider, providerAccountId FROM account WHERE userId = ?`, u.ID)
+	accounts, err := s.auth.Accounts(ctx, u.ID)
 	if err != nil {
-		return nil, fmt.Errorf("read accounts: %w", err)
+		return nil, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var a accountView
-		if err := rows.Scan(&a.Provider, &a.Account); err != nil {
-			return nil, fmt.Errorf("read accounts: %w", err)
-		}
-		a.Name = providerName(a.Provider)
-		v.Accounts = append(v.Accounts, a)
+	for _, a := range accounts {
+		v.Accounts = append(v.Accounts, accountView{a.Provider, a.ProviderAccountID, providerName(a.Provider)})
 		v.LinkedDemo = v.LinkedDemo || a.Provider == providerID
 	}
-	return v, rows.Err()
+	sessions, err := s.auth.Sessions(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range sessions {
+		if o.ID != session.ID {
+			v.Elsewhere = append(v.Elsewhere, deviceView{o.ID, browserName(o.UserAgent), o.Begun.Local().Format(time.TimeOnly)})
+		}
+	}
+	return v, nil
+}
+
+// browserName is what a person calls the browser with this User-Agent: the names
+// that others claim to be come last.
+func browserName(agent string) string {
+	for _, b := range [][2]string{{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"Chrome/", "Chrome"},
+		{"Safari/", "Safari"}, {"curl/", "curl"}} {
+		if strings.Contains(agent, b[0]) {
+			return b[1]
+		}
+	}
+	return "another program"
 }
 
 func providerName(id string) string {
@@ -270,6 +289,8 @@ func notice(r *http.Request) string {
 		return "You do not have permission to sign in."
 	case "Verification":
 		return "This link no longer works. It may have been used already, or it is too old."
+	case lastSignIn:
+		return "That is your last way to sign in. Link another first."
 	case "MissingCSRF":
 		return "That form was too old. Try again."
 	case "Configuration":

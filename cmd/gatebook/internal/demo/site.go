@@ -274,6 +274,7 @@ func (s *server) routes() http.Handler {
 	mux.Handle("POST /crash", form(s.askCrash))
 	mux.Handle("POST /unlink", form(s.unlink))
 	mux.Handle("POST /revoke", form(s.revoke))
+	mux.Handle("POST /elsewhere", form(s.endElsewhere))
 	mux.Handle("POST /delete", form(s.deleteUser))
 	mux.HandleFunc("GET /icon.svg", icon)
 	return s.atHome(mux)
@@ -368,16 +369,38 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// endElsewhere ends one session, or all but the one that asks.
+func (s *server) endElsewhere(w http.ResponseWriter, r *http.Request) {
+	s.act(w, r, func(ctx context.Context, u *gatebook.User) error {
+		if sid := r.FormValue("sid"); sid != "" {
+			return s.auth.RevokeSession(ctx, u.ID, sid)
+		}
+		here, err := s.auth.Session(r)
+		if err == nil {
+			_, err = s.auth.RevokeOtherSessions(ctx, u.ID, here.ID)
+		}
+		return err
+	})
+}
+
 func (s *server) deleteUser(w http.ResponseWriter, r *http.Request) {
 	s.act(w, r, func(ctx context.Context, u *gatebook.User) error { return s.auth.DeleteUser(ctx, u.ID) })
 }
+
+// lastSignIn is the code of what was not removed because it is the last.
+const lastSignIn = "LastSignIn"
 
 func (s *server) act(w http.ResponseWriter, r *http.Request, do func(context.Context, *gatebook.User) error) {
 	session, err := s.auth.Session(r)
 	if err == nil {
 		err = do(r.Context(), &session.User)
 	}
-	if err != nil && !errors.Is(err, gatebook.ErrNoSession) && !errors.Is(err, gatebook.ErrNotFound) {
+	switch {
+	case err == nil, errors.Is(err, gatebook.ErrNoSession), errors.Is(err, gatebook.ErrNotFound):
+	case errors.Is(err, gatebook.ErrLastSignIn):
+		http.Redirect(w, r, "/?error="+lastSignIn, http.StatusSeeOther)
+		return
+	default:
 		s.fail(w, err)
 		return
 	}
