@@ -2,6 +2,7 @@ package gatebook_test
 
 import (
 	"context"
+	"crypto/ecdh"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -415,6 +416,41 @@ func TestAnotherCredential(t *testing.T) {
 		t.Errorf("leads to %q", to)
 	}
 	st.check("check.failed", "signIn.failed")
+}
+
+// recordingPasskeys keeps what it was to verify against.
+type recordingPasskeys struct {
+	fakePasskeys
+	stored **gatebook.Authenticator
+}
+
+func (p recordingPasskeys) Authenticate(c *gatebook.Ceremony, stored *gatebook.Authenticator, response []byte) (*gatebook.Assertion, error) {
+	*p.stored = stored
+	return p.fakePasskeys.Authenticate(c, stored, response)
+}
+
+// An answer for a passkey that nobody has is verified like any other, with a key
+// that could be somebody's, and refused even when it verifies.
+func TestUnknownPasskey(t *testing.T) {
+	var stored *gatebook.Authenticator
+	st := newStage(t, gatebook.StrategyJWT, func(_ *site, c *gatebook.Config) {
+		c.URL = strings.Replace(c.URL, "127.0.0.1", "localhost", 1)
+		c.Providers = append(c.Providers, recordingPasskeys{fakePasskeys{"passkey"}, &stored})
+	})
+	st.quiet()
+	a := st.ceremony("action=authenticate", "nobody's", said{Handle: foreignHandle})
+	if to := a.Header.Get("Location"); !strings.HasSuffix(to, "error=WebAuthnVerificationError") {
+		t.Errorf("leads to %q", to)
+	}
+	st.check("check.failed", "signIn.failed")
+	// A COSE key for ES256: 10 bytes, x, 3 bytes, y.
+	if stored == nil || len(stored.PublicKey) != 77 {
+		t.Fatalf("verified against %+v", stored)
+	}
+	point := slices.Concat([]byte{4}, stored.PublicKey[10:42], stored.PublicKey[45:])
+	if _, err := ecdh.P256().NewPublicKey(point); err != nil {
+		t.Errorf("the key that stands in is none: %v", err)
+	}
 }
 
 // Our user handles say whose they are, and those of Auth.js say nothing.
