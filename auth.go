@@ -87,6 +87,10 @@ func New(cfg Config) (*Auth, error) {
 	if a.pages, err = pages.New(theme); err != nil {
 		return nil, fmt.Errorf("gatebook: Config.Theme: %w", err)
 	}
+	if c := theme.Contrast(); c < 4.5 { // WCAG 2.2, 1.4.3
+		a.log.Warn("Config.Theme.ButtonText is hard to read on the brand colour: leave it empty for the better of black and white",
+			"contrast", fmt.Sprintf("%.1f", c), "wanted", 4.5)
+	}
 	a.mailTheme = cfg.Theme
 	a.mailTheme.ButtonText = theme.ReadableText()
 	a.handlers = newDispatcher(cfg.Events, a.log, a.now)

@@ -228,6 +228,23 @@ func TestBasePath(t *testing.T) {
 	}
 }
 
+// A theme whose buttons are hard to read is taken, and the log says so.
+func TestThemeContrast(t *testing.T) {
+	for _, test := range []struct {
+		theme gatebook.Theme
+		warns bool
+	}{
+		{gatebook.Theme{}, false},
+		{gatebook.Theme{BrandColor: "#fde047"}, false},
+		{gatebook.Theme{BrandColor: "#fde047", ButtonText: "#ffffff"}, true},
+	} {
+		s := newSite(t, func(_ *site, c *gatebook.Config) { c.Theme = test.theme })
+		if got := strings.Contains(s.log.String(), "hard to read"); got != test.warns {
+			t.Errorf("%+v: warned %v, want %v\n%s", test.theme, got, test.warns, s.log)
+		}
+	}
+}
+
 // The code of docs/own-pages.md is that of the example, which is compiled and run.
 func TestOwnPagesDocument(t *testing.T) {
 	example, err := os.ReadFile("example_test.go")

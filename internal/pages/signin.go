@@ -195,7 +195,7 @@ func (w *writer) email(id, address string, focus bool) {
 	w.inputID("id", "email", id)
 	w.raw(` type="email" name="email" value="`)
 	w.text(address)
-	w.raw(`" placeholder="email@example.com" autocomplete="email" dir="auto" required`)
+	w.raw(`" placeholder="email@example.com" autocomplete="email" required`)
 	if focus {
 		w.raw(" autofocus")
 	}
@@ -233,9 +233,6 @@ func (w *writer) field(f *Field) {
 	w.attr("pattern", f.Pattern)
 	w.length("minlength", f.MinLength)
 	w.length("maxlength", f.MaxLength)
-	if f.Type != "hidden" {
-		w.raw(` dir="auto"`) // what is typed may be written in either direction
-	}
 	if f.Required {
 		w.raw(" required")
 	}

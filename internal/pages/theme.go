@@ -77,6 +77,41 @@ func (t Theme) ReadableText() string {
 	return t.ButtonText
 }
 
+// Contrast returns the least contrast of the text on the main buttons, by the
+// definition of WCAG 2.2: from 1 to 21, where 4.5 is what everybody can read. It
+// is for a theme that [New] takes.
+func (t Theme) Contrast() float64 {
+	if t.ButtonText == "" {
+		return leastContrast // of what is chosen, and of the built-in colours
+	}
+	text, _ := parseColor(t.ButtonText)
+	backs := []string{t.BrandColor}
+	if t.BrandColor == "" {
+		backs = nil
+		if t.ColorScheme != "dark" {
+			backs = append(backs, builtInBrand(baseCSS))
+		}
+		if t.ColorScheme != "light" {
+			backs = append(backs, builtInBrand(darkCSS))
+		}
+	}
+	least := 21.0
+	for _, b := range backs {
+		back, _ := parseColor(b)
+		least = min(least, text.contrast(back))
+	}
+	return least
+}
+
+// leastContrast is that of black or white, whichever has more, on any colour.
+const leastContrast = 4.58
+
+func builtInBrand(css string) string {
+	_, rest, _ := strings.Cut(css, "--brand-color: ")
+	value, _, _ := strings.Cut(rest, ";")
+	return value
+}
+
 var (
 	dataImage = regexp.MustCompile(`^data:image/(?:png|jpeg|gif|webp|avif|svg\+xml)[;,]`)
 	// Narrower than RFC 3986, Section 3.2.2, which allows a semicolon and a
@@ -151,10 +186,15 @@ func (c color) luminance() float64 {
 	return 0.2126*linear(c.r) + 0.7152*linear(c.g) + 0.0722*linear(c.b)
 }
 
+// contrast is the contrast ratio of WCAG 2.2.
+func (c color) contrast(d color) float64 {
+	a, b := c.luminance(), d.luminance()
+	return (max(a, b) + 0.05) / (min(a, b) + 0.05)
+}
+
 // readable returns black or white, whichever has more contrast on c.
 func (c color) readable() string {
-	l := c.luminance()
-	if 1.05/(l+0.05) >= (l+0.05)/0.05 {
+	if c.contrast(color{255, 255, 255}) >= c.contrast(color{}) {
 		return "#ffffff"
 	}
 	return "#000000"

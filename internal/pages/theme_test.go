@@ -212,6 +212,29 @@ func TestContrast(t *testing.T) {
 	}
 }
 
+// What an application chooses itself is measured, in each scheme it is shown in.
+func TestThemeContrast(t *testing.T) {
+	tests := []struct {
+		theme pages.Theme
+		least float64
+	}{
+		{pages.Theme{}, 4.58},
+		{pages.Theme{BrandColor: "#777"}, 4.58},
+		{pages.Theme{BrandColor: "#000", ButtonText: "#fff"}, 21},
+		{pages.Theme{BrandColor: "#fde047", ButtonText: "#ffffff"}, 1.32},
+		{pages.Theme{ButtonText: "#fff"}, 1.72}, // on the built-in colour of the dark
+		{pages.Theme{ButtonText: "#fff", ColorScheme: "dark"}, 1.72},
+		{pages.Theme{ButtonText: "#fff", ColorScheme: "light"}, 8.74},
+		{pages.Theme{ButtonText: "#000", ColorScheme: "auto"}, 2.40},
+	}
+	for _, test := range tests {
+		newPages(t, test.theme)
+		if got := test.theme.Contrast(); math.Abs(got-test.least) > 0.01 {
+			t.Errorf("%+v: contrast %.2f, want %.2f", test.theme, got, test.least)
+		}
+	}
+}
+
 func luminance(t *testing.T, colour string) float64 {
 	t.Helper()
 	n, err := strconv.ParseUint(strings.TrimPrefix(colour, "#"), 16, 32)
