@@ -176,11 +176,22 @@ func (a *Auth) housekeep(ctx context.Context) {
 		}
 		a.flushCounts(ctx, false)
 		if sweep++; a.adapter != nil && sweep%sweepEvery == 0 {
-			if _, err := a.adapter.Sweep(ctx, a.now().Add(-sweepAfter)); err != nil && ctx.Err() == nil {
+			if err := a.sweep(ctx, a.now().Add(-sweepAfter)); err != nil && ctx.Err() == nil {
 				a.log.Error("delete expired tokens", "error_type", errorType(err), "error", err.Error())
 			}
 		}
 	}
+}
+
+// sweep deletes expired rows until there are few left: an adapter deletes at most
+// a few thousand at once, so that acts wait for none of it.
+func (a *Auth) sweep(ctx context.Context, before time.Time) error {
+	for range maxSweeps {
+		if n, err := a.adapter.Sweep(ctx, before); err != nil || n < fewRows {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close waits for detached handlers, writes the counts that are left and numbers

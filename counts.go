@@ -22,6 +22,10 @@ const (
 	// What has expired is kept for the longest LinkLimits.Per: the limits count
 	// magic links that have expired meanwhile.
 	sweepAfter = time.Hour
+	// maxSweeps is how often an adapter is asked to delete what expired at one
+	// time; fewRows are not worth asking again.
+	maxSweeps = 100
+	fewRows   = 500
 	// maxUses is how many sessions may be counted before all are written
 	// early, and maxRepeats how many kinds of repetition are told apart.
 	maxUses     = 1 << 17
