@@ -14,8 +14,9 @@ function Page({ required }) {
   return <h1 id="who" data-status={session.status}>{session.data?.user?.email ?? "nobody"}</h1>;
 }
 
-createRoot(document.getElementById("root")).render(
-  <client.SessionProvider refetchOnWindowFocus={false}>
+const root = document.getElementById("root");
+createRoot(root).render(
+  <client.SessionProvider refetchOnWindowFocus={false} basePath={root.dataset.base}>
     <Page required={location.pathname === "/members"} />
   </client.SessionProvider>,
 );

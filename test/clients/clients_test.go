@@ -43,7 +43,7 @@ func everywhere(t *testing.T, provider bool, test func(v version, s *site, b *br
 		script := clients.Bundle(t, "app.jsx", v.alias...)
 		for _, st := range stores {
 			t.Run(v.name+"/"+st.name, func(t *testing.T) {
-				s := newSite(t, st, script, provider)
+				s := newSite(t, setup{store: st, script: script, provider: provider})
 				b := browser.New(t)
 				b.Do(t, chromedp.Navigate(s.url))
 				shows(t, b, "")
@@ -261,12 +261,37 @@ func TestTwoTabs(t *testing.T) {
 	})
 }
 
+// A page may be told of another base path, which v4 forgets in one place.
+func TestBasePath(t *testing.T) {
+	for _, v := range versions {
+		t.Run(v.name, func(t *testing.T) {
+			s := newSite(t, setup{store: stores[0], script: clients.Bundle(t, "app.jsx", v.alias...), base: "/auth"})
+			b := browser.New(t)
+			b.Do(t, chromedp.Navigate(s.url))
+			shows(t, b, "")
+			want := result{Status: 200, OK: true, URL: s.url + "/members"}
+			if diff := cmp.Diff(want, signIn(t, b, "credentials", "email: 'ada@example.com', password: 'right'")); diff != "" {
+				t.Errorf("signIn (-want +got):\n%s", diff)
+			}
+			shows(t, b, "ada@example.com")
+			eval[any](t, b, "client.signOut({redirect: false})")
+			shows(t, b, "")
+			b.Do(t, chromedp.Navigate(s.url+"/members"))
+			if v.name == "v4" {
+				arrives(t, b, "pre", s.url+"/api/auth/signin?error=SessionRequired") // 404
+				return
+			}
+			arrives(t, b, ".signin .error", s.url+"/auth/signin?error=SessionRequired")
+		})
+	}
+}
+
 // Passkeys exist for v5 only.
 func TestPasskeys(t *testing.T) {
 	script := clients.Bundle(t, "passkeys.jsx")
 	for _, st := range stores {
 		t.Run(st.name, func(t *testing.T) {
-			s := newSite(t, st, script, false)
+			s := newSite(t, setup{store: st, script: script})
 			b := browser.New(t)
 			b.Do(t, chromedp.Navigate(s.url))
 			shows(t, b, "")

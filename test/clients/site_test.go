@@ -114,9 +114,18 @@ func (s *site) told() []string {
 	return heard
 }
 
-// newSite starts the application with one user, Ada, and a script for its pages;
-// with an OpenID provider or, since that takes a while, only the name of one.
-func newSite(t *testing.T, st store, script []byte, provider bool) *site {
+// setup is what differs between sites.
+type setup struct {
+	store
+	script []byte
+	// provider starts an OpenID provider; since that takes a while there is
+	// otherwise only the name of one.
+	provider bool
+	base     string // the base path that the page is told, none when empty
+}
+
+// newSite starts the application with one user, Ada.
+func newSite(t *testing.T, st setup) *site {
 	t.Helper()
 	s := &site{t: t}
 	mux := http.NewServeMux()
@@ -127,9 +136,13 @@ func newSite(t *testing.T, st store, script []byte, provider bool) *site {
 		t.Fatal(err)
 	}
 	s.url = "http://localhost:" + port
+	base, told := "/api/auth", ""
+	if st.base != "" {
+		base, told = st.base, ` data-base="`+st.base+`"`
+	}
 	cfg := gatebook.Config{
-		Secrets: []gatebook.Secret{"correct horse battery staple, 32 characters"}, URL: s.url, BasePath: "/api/auth",
-		Adapter: st.open(t), Session: gatebook.SessionConfig{Strategy: st.strategy}, Providers: s.providers(provider),
+		Secrets: []gatebook.Secret{"correct horse battery staple, 32 characters"}, URL: s.url, BasePath: base,
+		Adapter: st.open(t), Session: gatebook.SessionConfig{Strategy: st.strategy}, Providers: s.providers(st.provider),
 		Events: gatebook.Events{Any: func(_ context.Context, ev gatebook.Event) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -149,11 +162,11 @@ func newSite(t *testing.T, st store, script []byte, provider bool) *site {
 	mux.Handle(s.auth.BasePath()+"/", s.auth)
 	mux.HandleFunc("/page.js", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
-		w.Write(script)
+		w.Write(st.script)
 	})
 	page := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprint(w, `<!doctype html><html lang="en"><title>Page</title><div id="root"></div><script type="module" src="/page.js"></script>`)
+		fmt.Fprint(w, `<!doctype html><html lang="en"><title>Page</title><div id="root"`+told+`></div><script type="module" src="/page.js"></script>`)
 	}
 	mux.HandleFunc("/{$}", page)
 	mux.HandleFunc("/members", page)
