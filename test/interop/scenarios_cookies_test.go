@@ -28,6 +28,8 @@ func callbackURLs() []scenario {
 		{"23", "callback URLs that are none", setup{}, steps(get("/auth/csrf?callbackUrl=foo"), post("/auth/signout", "csrfToken=$csrf&callbackUrl=foo"),
 			post("/auth/signout", "csrfToken=$csrf&callbackUrl=javascript:alert(1)"), get("/auth/signin?callbackUrl=javascript:alert(1)"))},
 		{"23.cookie", "a callback cookie that is no URL", setup{}, steps(has(callbackCookie, "foo"), get("/auth/csrf"), get("/auth/session"), get("/auth/signin"))},
+		{"2.3.session", "a callback URL with the session and the providers", setup{}, steps(get("/auth/session?callbackUrl=/a"), get("/auth/session"), get("/auth/providers?callbackUrl=/b"))},
+		{"2.3.page", "a callback URL that a page has kept", setup{}, steps(get("/auth/signin?callbackUrl=/a"), typed("right"))},
 		{"24", "which callback URL counts", setup{}, steps(
 			has(callbackCookie, "http%3A%2F%2Flocalhost%3A3000%2Fcookie"), post("/auth/signout", "csrfToken=$csrf"),
 			post("/auth/signout?callbackUrl=/query", "csrfToken=$csrf"), post("/auth/signout?callbackUrl=/query", "csrfToken=$csrf&callbackUrl=/body"),

@@ -14,9 +14,14 @@ func knows(r rows) step { return findsRows(func() rows { return r }) }
 func npmAccount(user, sub string) accountRow { return accountRow{user, "oidc", "npm", sub} }
 func acmeAccount(user, id string) accountRow { return accountRow{user, "oauth", "acme", id} }
 
-// answers makes the mock provider answer so at a path from now on.
-func answers(path string, status int, body string) step {
-	return step{"", func(v *visitor) { v.mock.answer(path, answering{status: status, body: body}) }}
+// answers makes the mock provider answer so at a path from now on; a header is
+// a name and a value.
+func answers(path string, status int, body string, header ...string) step {
+	return step{"", func(v *visitor) {
+		a := answering{status: status, body: v.fill(body)}
+		copy(a.header[:], header)
+		v.mock.answer(path, a)
+	}}
 }
 
 // claiming changes claims of the mock provider's ID tokens; a nil one is left
@@ -160,8 +165,31 @@ func callbacks() []scenario {
 		{"10.signin.to.foreign", "a signIn callback that leads to another site", setup{Does: does{SignIn: "to https://evil.example/"}}, steps(begin("acme"), back("acme", good))},
 		{"10.signin.credentials", "a signIn callback that says bad credentials", setup{Does: does{SignIn: "credentials"}}, steps(begin("acme"), back("acme", good))},
 		{"10.jwt.throw", "a jwt callback that fails at sign-in", setup{Does: does{JWT: "throw"}}, steps(begin("acme"), back("acme", good))},
+		{"1.7.callback", "back for a client that asks for JSON", oauth, steps(begin("acme"), back("acme", good, xr))},
+		{"2.6.rotated", "back with cookies that the secret before sealed", setup{Secrets: []string{"new " + secret, secret}, Providers: []provider{acme}}, steps(
+			sealed(state, "a-state", "acme", time.Minute), sealed(pkce, "a-verifier", "acme", time.Minute), back("acme", "code=$code&state=a-state"))},
+		{"2.6.skew", "back with a code verifier that has just run out", oauth, steps(begin("acme"), sealed(pkce, "verifier", "acme", -10*time.Second), back("acme", good))},
+		{"5.2.issuer", "a provider whose metadata name another issuer", oidc, steps(answers(metadata, 200, discovered("https://other.example", "$mock/userinfo")), begin("mock"))},
+		{"5.2.html", "a provider whose metadata are no JSON", oidc, steps(answers(metadata, 200, "<html>"), begin("mock"))},
+		{"5.2.moved", "a provider whose metadata have moved", oidc, steps(answers(metadata, 302, "", "Location", "/elsewhere"), begin("mock"))},
+		{"5.5.userinfo", "a provider without a userinfo endpoint", oidc, steps(answers(metadata, 200, discovered("$mock", "")), begin("mock"), back("mock", good))},
+		{"5.5.moved", "a token endpoint that has moved", oauth, steps(begin("acme"), answers("/token", 307, "", "Location", "/elsewhere"), back("acme", good))},
+		{"5.5.userinfo.moved", "a userinfo endpoint that has moved", oauth, steps(begin("acme"), answers("/userinfo", 302, "", "Location", "/elsewhere"), back("acme", good))},
+		{"5.5.challenge", "a token reply with a challenge", oauth, steps(begin("acme"), answers("/token", 200, `{"access_token":"at-1","token_type":"bearer"}`,
+			"WWW-Authenticate", "Bearer"), back("acme", good))},
 		{"5.callback", "a callback URL kept on the way", oauth, steps(quietly(post("/auth/signin/acme", "csrfToken=$csrf&callbackUrl=/there")), back("acme", good))},
 	}
+}
+
+const metadata = "/.well-known/openid-configuration"
+
+// discovered are a provider's metadata (OpenID Connect Discovery, Section 3).
+func discovered(issuer, userinfo string) string {
+	if userinfo != "" {
+		userinfo = `"userinfo_endpoint":"` + userinfo + `",`
+	}
+	return `{"issuer":"` + issuer + `",` + userinfo + `"authorization_endpoint":"$mock/authorize","token_endpoint":"$mock/token",` +
+		`"jwks_uri":"$mock/jwks","id_token_signing_alg_values_supported":["RS256"],"response_types_supported":["code"],"subject_types_supported":["public"]}`
 }
 
 // refused walks to npm's provider and refuses there.
