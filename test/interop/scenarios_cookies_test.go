@@ -56,6 +56,7 @@ func callbackURLs() []scenario {
 			get("/auth/csrf"), get("/auth/csrf?callbackUrl=/a"), get("/auth/session"), get("/auth/providers"), post("/auth/signout", "csrfToken=$csrf&callbackUrl=/b"))},
 		{"10.redirect.to", "a redirect callback that leads elsewhere", setup{Does: does{Redirect: "to https://other.example/x"}}, steps(
 			get("/auth/csrf?callbackUrl=/a"), post("/auth/signout", "csrfToken=$csrf&callbackUrl=/b"))},
+		{"10.redirect.empty", "a redirect callback that returns nothing", setup{Does: does{Redirect: "to "}}, steps(get("/auth/csrf?callbackUrl=/a"))},
 		{"10.redirect.throw", "a redirect callback that fails", setup{Does: does{Redirect: "throw"}}, steps(
 			get("/auth/csrf?callbackUrl=/a"), postJSON("/auth/session?callbackUrl=/a", `{"csrfToken":"$csrf"}`), get("/auth/signin?callbackUrl=/a", xr))},
 	}

@@ -97,6 +97,7 @@ func passkeyScenarios() []scenario {
 		{"71.known", "options for a known address", site, steps(knowsPasskey("u-ada"), passkeyOptions("email=ada@example.com"), passkeyOptions("action=authenticate&email=ada@example.com"),
 			passkeyOptions("action=register&email=ada@example.com"))},
 		{"71.unknown", "options to authenticate for an unknown address", site, steps(passkeyOptions("action=authenticate&email=new@example.com"))},
+		{"71.upper", "options for a known address in upper case", site, steps(knowsPasskey("u-ada"), passkeyOptions("action=authenticate&email=ADA@example.com"))},
 		{"71.action", "options for what is no action, and of no provider", site, steps(passkeyOptions("action=dance"), get("/auth/webauthn-options/acme"), get("/auth/webauthn-options"),
 			get("/auth/webauthn-options/unknown"), post("/auth/webauthn-options/passkey", ""))},
 		{"71.webauthn", "options of the provider for security keys", setup{Adapter: true, Providers: []provider{webauthn}}, steps(

@@ -57,11 +57,18 @@ func routes() []scenario {
 		{"15.sneaky", "a media type that has JSON's name in it", setup{}, steps(
 			request("POST", "/auth/callback/credentials", `{"csrfToken":"$csrf","password":"right"}`, with("Content-Type", "text/plain; application/json")))},
 		{"15.last", "names that are there twice", setup{}, steps(post("/auth/callback/credentials?callbackUrl=/a&callbackUrl=/b", "csrfToken=x&csrfToken=$csrf&password=wrong&password=right"))},
+		{"1.2.limits", "a long callback URL, and many parameters", setup{}, steps(
+			named("GET csrf with 2,500 characters", get("/auth/csrf?callbackUrl=/"+strings.Repeat("z", 2500))),
+			named("GET csrf with 600 parameters", get("/auth/csrf?"+strings.Repeat("a=1&", 600))))},
+		{"1.2.origin", "a form that another site sends", setup{}, steps(
+			post("/auth/signout", "csrfToken=$csrf", with("Origin", "https://evil.example"), with("Sec-Fetch-Site", "cross-site")))},
+		{"1.3.account", "a route that only one has", setup{}, steps(get("/auth/account"))},
 		{"16", "no secret", setup{Secrets: []string{}}, steps(get("/auth/session"), get("/auth/signin"), post("/auth/signin", ""))},
 		{"17", "a host that nobody vouches for", setup{Origin: "http://app.example", Untrusted: true}, steps(
 			get("/auth/session"), get("/auth/signin"), post("/auth/signout", ""), get("/auth/csrf", xr))},
 		{"18", "the error page", setup{}, steps(get("/auth/error"), get("/auth/error?error=Configuration"), get("/auth/error?error=AccessDenied"),
 			get("/auth/error?error=Verification"), get("/auth/error?error=Foo"), get("/auth/error?error=constructor"))},
+		{"13.5.pages", "a page of another site", setup{Pages: pages{SignIn: "https://other.example/login"}}, steps(get("/auth/signin"))},
 		{"19", "an error page of one's own, with a query", own, steps(get("/auth/error"), get("/auth/error?error=A%26b"),
 			get("/auth/callback/unknown"), get("/auth/callback/unknown", xr))},
 		{"20", "a sign-in page of one's own", own, steps(get("/auth/signin?error=X&callbackUrl=/cb"), get("/auth/signin?error=X&callbackUrl=/cb", xr),

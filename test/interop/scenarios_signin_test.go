@@ -52,6 +52,7 @@ func authorization() []scenario {
 		{"46.down", "to a provider that is down", one(mock, func(*provider) {}), steps(answers("/.well-known/openid-configuration", 500, "{}"), begin("mock"))},
 		{"47", "to a provider that answers by form", setup{Origin: "https://app.example", Providers: []provider{formPost()}}, steps(
 			begin("mock"), post("/auth/callback/mock", "code=$code&state=$state"), get("/auth/session"))},
+		{"47.pkce", "to a provider that answers by form, with a code verifier", one(formPost(), func(p *provider) { p.Checks = append(p.Checks, "pkce") }), steps(begin("mock"))},
 		{"5.csrf", "to a provider with JSON", setup{}, steps(postJSON("/auth/signin/acme", `{"csrfToken":"$csrf","callbackUrl":"/a"}`, xr))},
 	}
 }

@@ -114,6 +114,7 @@ func magicLinks() []scenario {
 		{"66.to", "a signIn callback that leads elsewhere instead", setup{Adapter: true, Providers: []provider{mail}, Does: does{SignIn: "to /terms"}}, steps(ask("ada@example.com"))},
 		{"66.throw", "a signIn callback that fails", setup{Adapter: true, Providers: []provider{mail}, Does: does{SignIn: "throw"}}, steps(ask("ada@example.com"))},
 		{"66.credentials", "a signIn callback that says bad credentials", setup{Adapter: true, Providers: []provider{mail}, Does: does{SignIn: "credentials"}}, steps(ask("ada@example.com"))},
+		{"6.1.many", "more links than anybody needs", db, addresses(ask, slices.Repeat([]string{"ada@example.com"}, 6)...)},
 		{"66.mail", "a mail server that is down", setup{Adapter: true, Providers: []provider{mail}, Does: does{Mail: "throw"}}, steps(ask("ada@example.com"))},
 		{"66.store", "a store that fails to keep the link", setup{Adapter: true, Providers: []provider{mail}, Does: does{Fail: []string{"createVerificationToken"}}}, steps(ask("ada@example.com"))},
 	})

@@ -269,7 +269,7 @@ func ordered(o gatebook.Claims, names ...string) gatebook.Claims {
 // value shows a member that is a number of seconds as a time.
 func (w *writer) value(name, raw string) string {
 	switch name {
-	case "iat", "exp", "auth_time", "expires_at":
+	case "iat", "exp", "nbf", "auth_time", "expires_at":
 		if n, err := strconv.ParseInt(raw, 10, 64); err == nil {
 			return w.relative(time.Unix(n, 0))
 		}
@@ -302,6 +302,7 @@ var shapes = []struct {
 	{regexp.MustCompile(`eyJ[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+`), "<sealed>"},
 	{regexp.MustCompile(`eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+`), "<signed>"},
 	{regexp.MustCompile(`[0-9a-f]{64}`), "<hex64>"},
+	{regexp.MustCompile(`z{1000,}`), "<thousands of z>"},
 	{regexp.MustCompile(`"allowCredentials":\[(\{"id":"[\w-]+","type":"public-key","transports":\[[^\]]*\]\},?)+\]`), `"allowCredentials":[<made up>]`},
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b`), "<uuid>"},
 	{regexp.MustCompile(`(^|[^\w-])[\w-]{43}($|[^\w-])`), "$1<random43>$2"},

@@ -95,6 +95,9 @@ func postJSON(path, body string, opts ...option) step {
 	return request("POST", path, body, append([]option{with("Content-Type", "application/json")}, opts...)...)
 }
 
+// named gives a step another label.
+func named(label string, s step) step { return step{label, s.do} }
+
 // quietly does steps that other scenarios compare; only what they leave counts.
 func quietly(steps ...step) step {
 	return step{"", func(v *visitor) {
