@@ -43,6 +43,7 @@ func TestGuide(t *testing.T) {
 }
 
 func testGuide(t *testing.T, strategy string) {
+	t.Helper()
 	ctx := context.Background()
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
