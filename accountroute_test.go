@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -528,6 +529,9 @@ func TestAccountUnlisted(t *testing.T) {
 	revoke := "/auth/account/sessions/revoke"
 	if w := app.send(d.auth, app.request("POST", revoke, url.Values{"scope": {"all"}})); w.Body.String() != `{"revoked":2}` || d.works(token) || d.works(v.cookies[sessionCookie]) {
 		t.Errorf("revoke = %d %s", w.Code, w.Body)
+	}
+	if n, err := d.store.Sweep(context.Background(), time.Now().Add(300*24*time.Hour)); err != nil || d.works(token) {
+		t.Errorf("a token that does not expire works again: %d, %v", n, err)
 	}
 	token = seal(t, sessionCookie, `{"sub":"u-1","jti":"2"}`)
 	app.header.Set("Authorization", "Bearer "+token)

@@ -244,7 +244,12 @@ func (t *Transaction) endUnlisted(ctx context.Context, userID, sid string, write
 	if err != nil || found.Revoked || found.TokenSession != nil && found.TokenSession.UserID != userID {
 		return writes, err
 	}
-	return append(writes, t.a.revoke(sid, t.a.now(), t.a.now())), nil
+	now := t.a.now()
+	until := now
+	if res, ok := ctx.Value(sessionKey{}).(*resolved); ok && t.here(ctx, userID) == sid {
+		until = lastsUntil(res.session.Token, now) // it may be of a program whose tokens last longer
+	}
+	return append(writes, t.a.revoke(sid, now, until)), nil
 }
 
 // end returns the write that ends a listed session.
