@@ -532,11 +532,16 @@ func (x *exchange) logFailure(e *routeError) {
 
 // untrustedHost answers a request for a host that nobody vouches for.
 func (x *exchange) untrustedHost() {
+	x.noteHost()
+	x.configError()
+}
+
+// noteHost tells of a request for a host that nobody vouches for.
+func (x *exchange) noteHost() {
 	x.a.log.Error("host not trusted: set Config.URL (or AUTH_URL) to the site's address", "host", fmt.Sprintf("%.256q", x.r.Host))
 	r := x.a.newRecorder(x.visit)
 	x.a.noteOnce(x.r.Context(), x.firing, &DefenceEvent{Envelope: r.failure(record.TypeHostUntrusted, record.ReasonUntrustedHost),
 		Check: "host", Why: "forbidden"}, "host", "")
-	x.configError()
 }
 
 // configError is the answer to a request that cannot be served as configured.

@@ -46,7 +46,7 @@ type SignInProvider struct {
 	Fields []Field
 }
 
-// errUntrustedHost is for the operator, who sees it in their own log.
+// errUntrustedHost is for the operator.
 var errUntrustedHost = errors.New("gatebook: the request's host is not trusted: set Config.URL (or AUTH_URL) to the site's address")
 
 // SignInData returns what a sign-in page of the application's own has to show
@@ -59,16 +59,18 @@ var errUntrustedHost = errors.New("gatebook: the request's host is not trusted: 
 // [Pages].SignIn to the page's path, so that visitors are sent there, and
 // [Pages].Error too if it is to show every failure. It needs no [Auth.Middleware].
 //
-// It fails when the host of r is not trusted and when the redirect callback
-// fails; then nothing is set on w.
+// It fails when the host of r is not trusted, which is recorded, when the query
+// has too many parameters and when the redirect callback fails; then nothing is
+// set on w.
 func (a *Auth) SignInData(w http.ResponseWriter, r *http.Request) (*SignInData, error) {
 	v, trusted := a.visit(r, "signin")
-	if !trusted {
-		return nil, errUntrustedHost
-	}
 	x := &exchange{a: a, w: w, visit: v, action: "signin"}
 	x.firing = a.handlers.begin(r.Context())
 	defer x.firing.close()
+	if !trusted {
+		x.noteHost()
+		return nil, errUntrustedHost
+	}
 	params, ok := parseForm(r.URL.RawQuery)
 	if !ok {
 		return nil, fmt.Errorf("gatebook: the query has more than %d parameters", maxParams)

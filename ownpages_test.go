@@ -210,6 +210,9 @@ func TestSignInDataRefuses(t *testing.T) {
 			if len(w.Header()) != 0 {
 				t.Errorf("headers set: %v", w.Header())
 			}
+			if entries := s.entries(); test.name == "host" && (len(entries) != 1 || entries[0].Header.Type != record.TypeHostUntrusted) {
+				t.Errorf("recorded: %v, want %s", entries, record.TypeHostUntrusted)
+			}
 		})
 	}
 }
