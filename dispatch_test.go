@@ -353,6 +353,18 @@ func TestSaturation(t *testing.T) {
 	})
 }
 
+// goroutines returns how many more there are than before. Those that have done
+// all there is for them to do still count until they are gone, which takes a
+// while on a busy machine.
+func goroutines(before, limit int) int {
+	n := runtime.NumGoroutine() - before
+	for i := 0; n > limit && i < 100_000; i++ {
+		runtime.Gosched()
+		n = runtime.NumGoroutine() - before
+	}
+	return n
+}
+
 // One hundred sign-ins a second for twenty seconds, and a handler that never
 // returns.
 func TestHangingHandlerUnderLoad(t *testing.T) {
@@ -386,13 +398,13 @@ func TestHangingHandlerUnderLoad(t *testing.T) {
 			t.Errorf("%d calls hang, and there were %d goroutines", n, most)
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n > 600 {
+		if n := goroutines(before, 600); n > 600 {
 			t.Errorf("%d goroutines are left", n)
 		}
 		close(release)
 		synctest.Wait()
 		d.visitor().password("ada", "right")
-		if n := runtime.NumGoroutine() - before; n > 2 {
+		if n := goroutines(before, 2); n > 2 {
 			t.Errorf("%d goroutines are left after the handler returned", n)
 		}
 		entries := d.entries()
