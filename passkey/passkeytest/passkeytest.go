@@ -18,9 +18,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"math/big"
 	"testing"
 
 	"github.com/go-webauthn/webauthn/protocol/webauthncbor"
@@ -247,6 +249,28 @@ func (a *Authenticator) Sign(t testing.TB, data, client []byte) []byte {
 		t.Fatal(err)
 	}
 	return sig
+}
+
+// FullSignature is a change for Get, to be the last one: it signs until both
+// integers of an ECDSA signature have their full length. SimpleWebAuthn 9, which
+// Auth.js uses, refuses shorter ones, about one signature in 128.
+func (a *Authenticator) FullSignature(t testing.TB) func(*Answer) {
+	return func(s *Answer) {
+		t.Helper()
+		if _, ok := a.key.(*ecdsa.PrivateKey); !ok {
+			return
+		}
+		var ints struct{ R, S *big.Int }
+		for s.Signature == nil {
+			sig := a.Sign(t, s.Data(), s.ClientJSON(t))
+			if _, err := asn1.Unmarshal(sig, &ints); err != nil {
+				t.Fatal(err)
+			}
+			if ints.R.BitLen() > 248 && ints.S.BitLen() > 248 {
+				s.Signature = sig
+			}
+		}
+	}
 }
 
 func (s *Answer) json(t testing.TB, response map[string]any) string {

@@ -28,24 +28,8 @@ func registers(form string, changes ...func(*passkeytest.Answer)) step {
 
 func authenticates(form string, changes ...func(*passkeytest.Answer)) step {
 	return step{"authenticate " + form, func(v *visitor) {
-		v.answer("authenticate", v.key.Get(v.t, passkeytest.ParseOptions(v.t, []byte(v.last.body)), append(changes, v.signFully)...), form)
+		v.answer("authenticate", v.key.Get(v.t, passkeytest.ParseOptions(v.t, []byte(v.last.body)), append(changes, v.key.FullSignature(v.t))...), form)
 	}}
-}
-
-// signFully signs until both integers of the signature have their full length:
-// the library that Auth.js uses refuses shorter ones, one signature in a
-// hundred.
-func (v *visitor) signFully(a *passkeytest.Answer) {
-	var ints struct{ R, S *big.Int }
-	for a.Signature == nil {
-		sig := v.key.Sign(v.t, a.Data(), a.ClientJSON(v.t))
-		if _, err := asn1.Unmarshal(sig, &ints); err != nil {
-			v.t.Fatal(err)
-		}
-		if ints.R.BitLen() > 248 && ints.S.BitLen() > 248 {
-			a.Signature = sig
-		}
-	}
 }
 
 func (v *visitor) answer(action, data, form string) {
@@ -114,6 +98,7 @@ func passkeyScenarios() []scenario {
 			a.Client["challenge"] = base64.RawURLEncoding.EncodeToString(make([]byte, 32))
 		})},
 		{"72.signature", "an answer with another signature", site, wrong(func(a *passkeytest.Answer) { a.Signature = []byte{0x30, 0} })},
+		{"72.short", "an answer whose signature has a short integer", site, steps(knowsPasskey("u-ada"), passkeyOptions("action=authenticate"), signsShort(token), session)},
 		{"72.flags", "an answer whose user was not verified", site, wrong(func(a *passkeytest.Answer) { a.Flags = passkeytest.UserPresent })},
 		{"72.form", "answers that are none", site, steps(post("/auth/callback/passkey", token), post("/auth/callback/passkey", token+"&action=dance&data=%7B%7D"),
 			post("/auth/callback/passkey", token+"&action=authenticate&data=x"), get("/auth/callback/passkey"))},
@@ -127,11 +112,31 @@ func passkeyScenarios() []scenario {
 	})
 }
 
+// signsShort answers with a signature of which an integer is shorter than the
+// key, as one in 128 is.
+func signsShort(form string) step {
+	return step{"authenticate " + form, func(v *visitor) {
+		o := passkeytest.ParseOptions(v.t, []byte(v.last.body))
+		v.answer("authenticate", v.key.Get(v.t, o, func(a *passkeytest.Answer) {
+			var ints struct{ R, S *big.Int }
+			for a.Signature == nil {
+				sig := v.key.Sign(v.t, a.Data(), a.ClientJSON(v.t))
+				if _, err := asn1.Unmarshal(sig, &ints); err != nil {
+					v.t.Fatal(err)
+				}
+				if ints.R.BitLen() <= 248 || ints.S.BitLen() <= 248 {
+					a.Signature = sig
+				}
+			}
+		}), form)
+	}}
+}
+
 // authenticatesTwice sends one answer twice, the second time with the cookies
 // of the first.
 func authenticatesTwice(form string) step {
 	return step{"authenticate twice", func(v *visitor) {
-		data := v.key.Get(v.t, passkeytest.ParseOptions(v.t, []byte(v.last.body)), v.signFully)
+		data := v.key.Get(v.t, passkeytest.ParseOptions(v.t, []byte(v.last.body)), v.key.FullSignature(v.t))
 		v.answer("authenticate", data, form)
 		v.jar = slices.Clone(v.jars["before"])
 		v.answer("authenticate", data, form)

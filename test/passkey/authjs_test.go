@@ -224,7 +224,7 @@ func (v *visitor) register(key *passkeytest.Authenticator, query string) string 
 
 func (v *visitor) signIn(key *passkeytest.Authenticator, query string) string {
 	v.t.Helper()
-	return v.answer("authenticate", key.Get(v.t, passkeytest.ParseOptions(v.t, v.options(query))))
+	return v.answer("authenticate", key.Get(v.t, passkeytest.ParseOptions(v.t, v.options(query)), key.FullSignature(v.t)))
 }
 
 func (v *visitor) who() string {
@@ -339,7 +339,7 @@ func TestCeremoniesAcross(t *testing.T) {
 		v = visit(t, way[0])
 		o = passkeytest.ParseOptions(t, v.options("action=authenticate"))
 		v.site = way[1]
-		if to := v.answer("authenticate", key.Get(t, o)); to != "" || v.who() != email {
+		if to := v.answer("authenticate", key.Get(t, o, key.FullSignature(t))); to != "" || v.who() != email {
 			t.Errorf("signing in at %s after options of %s leads to %q\n%s", way[1], way[0], to, s.log)
 		}
 	}
