@@ -114,12 +114,22 @@ func (t *Transaction) remove(ctx context.Context, u *User, gone AccountKey, writ
 	return err
 }
 
-// linkTo reports whether a user can sign in by magic link.
+// linkTo reports whether a user can sign in by magic link: some provider sends
+// links to the address as it is stored. Another program may have stored it in
+// other letters, and then whoever opens a link is somebody new.
 func (a *Auth) linkTo(u *User) bool {
-	return u.Email != "" && slices.ContainsFunc(a.cfg.Providers, func(p Provider) bool {
-		_, sends := p.(EmailProvider)
-		return sends
+	return slices.ContainsFunc(a.cfg.Providers, func(p Provider) bool {
+		mail, ok := p.(EmailProvider)
+		return ok && sendsTo(mail, u)
 	})
+}
+
+func sendsTo(p EmailProvider, u *User) bool {
+	if u.Email == "" {
+		return false
+	}
+	address, err := guard(func() (string, error) { return p.Normalize(u.Email) })
+	return err == nil && address == u.Email
 }
 
 // accountProviders returns the ids of the providers that have accounts.

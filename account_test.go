@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/provider/email"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -194,5 +195,42 @@ func TestAccounts(t *testing.T) {
 	d.store.fault(func(op string, _ *gatebook.Act) error { return errors.New("down") }, nil)
 	if _, err := d.auth.Accounts(context.Background(), "u-1"); err == nil {
 		t.Error("Accounts of a store that is down gives no error")
+	}
+}
+
+// TestLastWayIsNoDeadLink: an address that links cannot sign in with is no way:
+// another program stored it in other letters than they are sent to, or the
+// provider refuses it.
+func TestLastWayIsNoDeadLink(t *testing.T) {
+	for _, tt := range []struct {
+		stored string
+		only   string // the domain that links are sent to, or any
+		want   error
+	}{
+		{"Ada@Example.com", "", gatebook.ErrLastSignIn},
+		{"ada@example.com", "company.example", gatebook.ErrLastSignIn},
+		{"ada@example.com", "example.com", nil},
+	} {
+		d := newDesk(t, func(d *desk, c *gatebook.Config) {
+			mail, err := email.New(email.Config{From: "a@example.com", Mailer: d.mail, NormalizeIdentifier: func(typed string) (string, error) {
+				if !strings.HasSuffix(typed, tt.only) {
+					return "", errors.New("not one of ours")
+				}
+				return typed, nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Providers = []gatebook.Provider{d.idp, mail}
+		})
+		d.write(gatebook.CreateUser{User: gatebook.User{ID: "u-1", Email: tt.stored}, Subject: record.NewKey()},
+			gatebook.LinkAccount{Account: gatebook.Account{UserID: "u-1", Type: "oidc", Provider: "idp", ProviderAccountID: "1"}})
+		v := d.in("Here")
+		if a := v.account(); a.Ways[0].Removable != (tt.want == nil) || (len(a.Ways) == 2) != (tt.want == nil) {
+			t.Errorf("%s, links to %q: ways %+v", tt.stored, tt.only, a.Ways)
+		}
+		if err := d.auth.UnlinkAccount(context.Background(), "u-1", accountKey("idp 1")); !errors.Is(err, tt.want) {
+			t.Errorf("%s, links to %q: UnlinkAccount = %v, want %v", tt.stored, tt.only, err, tt.want)
+		}
 	}
 }

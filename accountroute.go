@@ -238,7 +238,7 @@ func (a *Auth) wayViews(ctx context.Context, u *User) ([]wayView, error) {
 		views = append(views, w)
 	}
 	for _, p := range a.cfg.Providers {
-		if _, ok := p.(EmailProvider); ok && links {
+		if mail, ok := p.(EmailProvider); ok && sendsTo(mail, u) {
 			views = append(views, wayView{Type: TypeEmail, Provider: p.Info().ID, Name: p.Info().Name, AccountID: u.Email, Usable: true})
 		}
 	}

@@ -112,6 +112,9 @@ func (x *exchange) finish(in *proved) {
 		r.auth = in.info
 		x.refuse(r)
 	case no != nil:
+		if in.method == TypeNative && no.cause == record.TypeReplayDetected { // at the same moment
+			x.endReplayed(ctx, in)
+		}
 		no.auth = in.info
 		if no.target == "" {
 			no.target = in.profile.Email

@@ -77,12 +77,18 @@ func (x *exchange) readNative(params map[string]string) (*nativeRequest, bool) {
 }
 
 // toClient sends the browser back to the client with a parameter and its state.
+// Whoever asks for JSON in place of a redirect is a script and gets none: with
+// what it reads there it could carry off a session.
 func (x *exchange) toClient(n *nativeRequest, name, value string) {
 	to := withQuery(n.redirectURI, name, value)
 	if n.state != "" {
 		to = withQuery(to, "state", n.state)
 	}
-	x.redirect(to)
+	h := x.w.Header()
+	h["Location"] = []string{to}
+	noCache(h)
+	sendCookies(h, x.visit)
+	x.w.WriteHeader(http.StatusFound)
 }
 
 // nativePage answers the browser that a native client opened: whoever is not
@@ -265,7 +271,7 @@ func (x *exchange) beginNative(c *nativeCode) {
 		use: []Write{UseCheck{Digest: c.digest, Expires: x.now.Add(2 * nativeAge)}}, newSID: c.sid, claims: c.claims}
 	switch {
 	case found.CheckUsed:
-		x.endReplayed(ctx, c)
+		x.endReplayed(ctx, in)
 		x.refuse(x.replay(in))
 		return
 	case !goesOn:
@@ -284,8 +290,8 @@ func (x *exchange) beginNative(c *nativeCode) {
 
 // endReplayed ends the session that was begun with a code that comes again: one of
 // the two who have it has stolen it (RFC 6749, Section 10.5).
-func (x *exchange) endReplayed(ctx context.Context, c *nativeCode) {
-	err := x.a.RevokeSession(ctx, c.user, c.sid)
+func (x *exchange) endReplayed(ctx context.Context, in *proved) {
+	err := x.a.RevokeSession(ctx, in.query.UserID, in.newSID)
 	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNotRevocable) {
 		x.a.log.Error("end the session of a code that was used twice", "error", err.Error())
 	}

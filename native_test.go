@@ -509,3 +509,54 @@ func TestNativeCookies(t *testing.T) {
 		}
 	})
 }
+
+// TestNativeCodeIsForNoScript: a script in a page of the site, or of a trusted
+// origin, can ask for the JSON that names where to go. It must not read a code: it
+// could redeem it, and carry off a session, which HttpOnly keeps from it.
+func TestNativeCodeIsForNoScript(t *testing.T) {
+	d := native(t, gatebook.StrategyDatabase)
+	v := d.visitor()
+	v.signIn()
+	for _, json := range []string{"", "true"} {
+		if json == "" {
+			v.header.Set("X-Auth-Return-Redirect", "1")
+		}
+		w := v.post("/auth/native", url.Values{"redirect_uri": {appURI}, "code_challenge": {challenge(verifier)}, "code_challenge_method": {"S256"}, "json": {json}})
+		if to := w.Header().Get("Location"); w.Code != 302 || !strings.HasPrefix(to, appURI+"?code=") || w.Body.Len() > 0 {
+			t.Errorf("POST native for JSON (field %q) = %d to %q with %q", json, w.Code, to, w.Body)
+		}
+		v.header.Del("X-Auth-Return-Redirect")
+	}
+}
+
+// TestNativeReplayAtOnce: whichever of the two that have a code comes first, and
+// however close, the thief's session does not go on.
+func TestNativeReplayAtOnce(t *testing.T) {
+	for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
+		t.Run(strategy, func(t *testing.T) {
+			d := newDesk(t, func(_ *desk, c *gatebook.Config) {
+				c.Session.Strategy, c.Session.Revocable = strategy, strategy == gatebook.StrategyJWT
+				c.NativeRedirects = []string{appURI}
+			})
+			v := d.visitor()
+			v.signIn()
+			code := v.allow(ask()).Query().Get("code")
+			token := ""
+			d.store.fault(func(op string, _ *gatebook.Act) error {
+				if op == "Commit" { // the other is faster
+					d.store.fault(nil, nil)
+					_, body := d.redeem(code)
+					token, _ = body["access_token"].(string)
+				}
+				return nil
+			}, nil)
+			w, body := d.redeem(code)
+			if w.Code != 400 || body["error"] != "invalid_grant" || token == "" {
+				t.Fatalf("the second: %d %v, the first has %q", w.Code, body, token)
+			}
+			if got := d.bearer(token); got != "null" {
+				t.Errorf("the session of a code that was used twice goes on: %s", got)
+			}
+		})
+	}
+}
