@@ -428,3 +428,29 @@ func TestLinkIsUsedInTheCommitThatTellsOfIt(t *testing.T) {
 		})
 	}
 }
+
+// TestMailerErrorQuotesTheLink: whoever reads the log must not be able to open a
+// link, however a mailer's error spells it.
+func TestMailerErrorQuotesTheLink(t *testing.T) {
+	const token = "0123456789abcdef%&+="
+	w := newWire(t, withLinks(t, func(c *email.Config) {
+		c.GenerateVerificationToken = func() string { return token }
+		c.Mailer = quoting{}
+	}))
+	w.ask("192.0.2.1", "ada@example.com")
+	if f := w.failed(); f.Reason != record.ReasonMailFailed {
+		t.Errorf("reason %q", f.Reason)
+	}
+	for _, line := range w.lines.all() {
+		if strings.Contains(line, "0123456789abcdef") {
+			t.Errorf("the log holds the token: %s", line)
+		}
+	}
+}
+
+// quoting is a mailer whose errors quote the mail.
+type quoting struct{}
+
+func (quoting) Send(_ context.Context, m *email.Message) error {
+	return fmt.Errorf("550 refused: %s", m.Text)
+}
