@@ -54,9 +54,10 @@ func (a *Auth) revoke(sid string, now, until time.Time) Write {
 }
 
 // lastsUntil returns when a token expires. One without exp never does; ten years
-// are more than its secret will last.
+// are more than its secret will last. They are whole days, so that it does not
+// look longer each time it is read.
 func lastsUntil(c *Claims, now time.Time) time.Time {
-	far := now.AddDate(10, 0, 0)
+	far := now.AddDate(10, 0, 0).Truncate(24 * time.Hour)
 	exp, ok := c.o.Int64("exp")
 	if !ok || exp > far.Unix() {
 		return far
@@ -102,12 +103,19 @@ func (a *Auth) noted(ctx context.Context, c *Claims) (*StoredSession, error) {
 // renewNote notes a session whose token is about to be made anew, when that is
 // due. One that another program began is noted here for the first time.
 func (a *Auth) renewNote(ctx context.Context, v *visit, s *Session, note *StoredSession) error {
-	if !a.listed() || s.User.ID == "" || !a.due(note, v.now) {
+	if !a.listed() || s.User.ID == "" {
 		return nil
 	}
-	next := StoredSession{ID: s.ID, UserID: s.User.ID, UserAgent: userAgent(v.r), Expires: cut(lastsUntil(s.Token, v.now))}
+	until := cut(lastsUntil(s.Token, v.now)) // another program's may last longer than ours
+	if !a.due(note, v.now) && !until.After(note.Expires) {
+		return nil
+	}
+	next := StoredSession{ID: s.ID, UserID: s.User.ID, UserAgent: userAgent(v.r)}
 	if note != nil {
 		next = *note
+	}
+	if until.After(next.Expires) {
+		next.Expires = until
 	}
 	switch err := a.commit(ctx, &Act{Writes: []Write{a.note(next, v.now)}}); {
 	case isConflict(err):

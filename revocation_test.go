@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -681,5 +682,57 @@ func TestNotRevocable(t *testing.T) {
 	if _, err := gatebook.New(gatebook.Config{Secrets: []gatebook.Secret{secret}, Book: d.auth.Book(), Providers: []gatebook.Provider{d.idp},
 		Session: gatebook.SessionConfig{Revocable: true}}); err == nil || !strings.Contains(err.Error(), "Revocable") {
 		t.Errorf("New without an adapter = %v", err)
+	}
+}
+
+// TestRevokedForAsLongAsItsToken: a revocation is kept until the last token of its
+// session has expired, though another program made that token and it lasts longer
+// than ours, and whichever way it was ended.
+func TestRevokedForAsLongAsItsToken(t *testing.T) {
+	for _, how := range []string{"account route, one", "account route, all", "renewed here, then from the list", "renewed there, then from the list"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t, func(d *desk, c *gatebook.Config) {
+					listing(gatebook.StrategyJWT)(d, c)
+					c.Session.TokenMaxAge = time.Hour
+				})
+				ctx := context.Background()
+				if _, err := d.auth.CreateUser(ctx, gatebook.User{ID: "u-1", Email: "ada@example.com"}); err != nil {
+					t.Fatal(err)
+				}
+				long := fmt.Sprintf(`{"sub":"u-1","jti":"1","sid":"a-sid","exp":%d}`, time.Now().Add(30*24*time.Hour).Unix())
+				token := seal(t, sessionCookie, long)
+				v := d.visitor()
+				switch how {
+				case "renewed here, then from the list":
+					v.cookies[sessionCookie] = token
+					v.get("/auth/session")
+				case "renewed there, then from the list":
+					v.cookies[sessionCookie] = seal(t, sessionCookie, fmt.Sprintf(`{"sub":"u-1","jti":"0","sid":"a-sid","exp":%d}`, time.Now().Add(time.Hour).Unix()))
+					v.get("/auth/session")
+					v.cookies[sessionCookie] = token
+					v.get("/auth/session")
+				default:
+					v.header.Set("Authorization", "Bearer "+token)
+				}
+				switch how {
+				case "account route, one":
+					v.send(d.auth, v.request("POST", "/auth/account/sessions/revoke", url.Values{"sid": {"a-sid"}}))
+				case "account route, all":
+					v.send(d.auth, v.request("POST", "/auth/account/sessions/revoke", url.Values{"scope": {"all"}}))
+				default:
+					if n, err := d.auth.RevokeSessions(ctx, "u-1"); n != 1 || err != nil {
+						t.Fatal(n, err)
+					}
+				}
+				if d.works(token) {
+					t.Fatalf("not ended\n%s", d.log)
+				}
+				pause(29 * 24 * time.Hour)
+				if _, err := d.store.Sweep(ctx, time.Now()); err != nil || d.works(token) {
+					t.Errorf("the token works again: %v", err)
+				}
+			})
+		})
 	}
 }

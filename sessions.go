@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gatebook/gatebook/record"
 )
@@ -197,7 +198,7 @@ func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Wr
 		return nil, err
 	}
 	var writes []Write
-	here := t.here(ctx, userID)
+	here, until := t.here(ctx, userID)
 	if t.a.listed() {
 		sid = t.a.listID(sid)
 	}
@@ -205,19 +206,25 @@ func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Wr
 		id := t.a.sid(&list[i])
 		if id == here {
 			here = "" // it is in the list, like most
+			if until.After(list[i].Expires) {
+				list[i].Expires = until
+			}
 		}
 		if scope == scopeAll || (id == sid) == (scope == scopeOne) {
 			writes = append(writes, t.a.end(&list[i]))
 		}
 	}
 	if scope == scopeAll && here != "" {
-		return t.endUnlisted(ctx, userID, here, writes)
+		return t.endUnlisted(ctx, userID, here, until, writes)
 	}
 	if scope == scopeOne && len(writes) == 0 {
 		if !t.a.listed() || t.source == record.SourceGatebook && sid != here {
 			return nil, errNoSuchSession
 		}
-		writes, err = t.endUnlisted(ctx, userID, sid, nil)
+		if sid != here {
+			until = t.a.now() // nobody knows
+		}
+		writes, err = t.endUnlisted(ctx, userID, sid, until, nil)
 		if err == nil && len(writes) == 0 {
 			err = errNoSuchSession
 		}
@@ -228,28 +235,24 @@ func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Wr
 
 var errNoSuchSession = fmt.Errorf("%w: the user has no such session", ErrNotFound)
 
-// here returns the sid of the token session in ctx when it is the user's, or "".
-func (t *Transaction) here(ctx context.Context, userID string) string {
+// here returns the sid of the token session in ctx, and until when its token
+// lasts, when it is the user's, or "".
+func (t *Transaction) here(ctx context.Context, userID string) (sid string, until time.Time) {
 	res, ok := ctx.Value(sessionKey{}).(*resolved)
 	if !ok || res.auth != t.a || res.session == nil || !t.a.listed() || res.session.User.ID != userID {
-		return ""
+		return "", until
 	}
-	return t.a.listID(res.session.ID)
+	return t.a.listID(res.session.ID), lastsUntil(res.session.Token, t.a.now())
 }
 
-// endUnlisted adds the write that ends a token session that no note tells of,
-// unless it has ended, or is somebody else's.
-func (t *Transaction) endUnlisted(ctx context.Context, userID, sid string, writes []Write) ([]Write, error) {
+// endUnlisted adds the write that ends a token session that no note tells of and
+// whose token lasts until then, unless it has ended, or is somebody else's.
+func (t *Transaction) endUnlisted(ctx context.Context, userID, sid string, until time.Time, writes []Write) ([]Write, error) {
 	found, err := t.a.adapter.Find(ctx, Query{TokenSession: sid, Tx: t.tx})
 	if err != nil || found.Revoked || found.TokenSession != nil && found.TokenSession.UserID != userID {
 		return writes, err
 	}
-	now := t.a.now()
-	until := now
-	if res, ok := ctx.Value(sessionKey{}).(*resolved); ok && t.here(ctx, userID) == sid {
-		until = lastsUntil(res.session.Token, now) // it may be of a program whose tokens last longer
-	}
-	return append(writes, t.a.revoke(sid, now, until)), nil
+	return append(writes, t.a.revoke(sid, t.a.now(), until)), nil
 }
 
 // end returns the write that ends a listed session.
