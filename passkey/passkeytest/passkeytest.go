@@ -255,8 +255,8 @@ func (a *Authenticator) Sign(t testing.TB, data, client []byte) []byte {
 // integers of an ECDSA signature have their full length. SimpleWebAuthn 9, which
 // Auth.js uses, refuses shorter ones, about one signature in 128.
 func (a *Authenticator) FullSignature(t testing.TB) func(*Answer) {
+	t.Helper()
 	return func(s *Answer) {
-		t.Helper()
 		if _, ok := a.key.(*ecdsa.PrivateKey); !ok {
 			return
 		}
