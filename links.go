@@ -17,7 +17,8 @@ import (
 // mail is sent, and signIn.failed is recorded with reason rateLimited. A limit
 // holds over all servers of a store.
 type LinkLimits struct {
-	// PerAddress is how many unused links an address may get within Per. If
+	// PerAddress is how many links that still work an address may get within Per,
+	// so that a stranger who asks for it cannot keep its owner from signing in. If
 	// zero, 5; at most 99; negative is no limit.
 	PerAddress int
 	// PerNetwork is how many links the visitors of a network (an IPv4 /24 or
@@ -132,12 +133,15 @@ func (x *exchange) sendNewLink(ctx context.Context, l *linkRequest, sent []time.
 	return nil
 }
 
-// recent counts the links that were made within the limits' time. Rows tell when
-// they expire.
+// recent counts the links that were made within the limits' time and still work.
+// Rows tell when they expire; one that lasts longer than a link made now is not
+// of this provider, or from before its MaxAge was turned down.
 func (l *linkRequest) recent(expiries []time.Time, now time.Time) int {
+	age := l.p.MaxAge()
 	n := 0
 	for _, expires := range expiries {
-		if expires.Add(-l.p.MaxAge()).After(now.Add(-l.limits.Per)) {
+		made := expires.Add(-age)
+		if made.After(now.Add(-min(l.limits.Per, age))) && !made.After(now.Add(clockSlack)) {
 			n++
 		}
 	}

@@ -454,3 +454,37 @@ type quoting struct{}
 func (quoting) Send(_ context.Context, m *email.Message) error {
 	return fmt.Errorf("550 refused: %s", m.Text)
 }
+
+// TestLinkLimitLocksNobodyOut: who is at the limit of links that a stranger asked
+// for has one of them that works, or gets another.
+func TestLinkLimitLocksNobodyOut(t *testing.T) {
+	w := newWire(t, withLinks(t, func(c *email.Config) { c.MaxAge, c.Limits.PerAddress = 5*time.Minute, 2 }))
+	for range 3 {
+		w.ask("192.0.2.1", "ada@example.com")
+	}
+	if n := w.mail.count(); n != 2 {
+		t.Fatalf("%d mails, want 2", n)
+	}
+	w.clock.advance(5*time.Minute + time.Second) // they have expired
+	w.ask("198.51.100.1", "ada@example.com")
+	if n := w.mail.count(); n != 3 {
+		t.Errorf("after they expired: %d mails, want 3", n)
+	}
+}
+
+// TestLinksOfAnotherProvider: links that live longer, of another provider or from
+// before MaxAge was turned down, are not taken for new ones for all of their life.
+func TestLinksOfAnotherProvider(t *testing.T) {
+	w := newWire(t, withLinks(t, func(c *email.Config) { c.MaxAge = 10 * time.Minute }))
+	for i := range 5 {
+		row := gatebook.VerificationToken{Identifier: "ada@example.com", Hash: fmt.Sprint(i), Expires: w.clock.Now().Add(24 * time.Hour)}
+		if err := w.store.Commit(context.Background(), &gatebook.Act{Writes: []gatebook.Write{gatebook.CreateVerificationToken{Token: row}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.clock.advance(time.Hour)
+	w.ask("192.0.2.1", "ada@example.com")
+	if n := w.mail.count(); n != 1 {
+		t.Errorf("%d mails, want 1", n)
+	}
+}
