@@ -23,6 +23,7 @@ type proved struct {
 	credentials   map[string]string
 
 	passkey *passkeyProof
+	from    string // the sid of the session that granted a code
 
 	query  Query
 	check  [32]byte
@@ -113,7 +114,7 @@ func (x *exchange) finish(in *proved) {
 		x.refuse(r)
 	case no != nil:
 		if in.method == TypeNative && no.cause == record.TypeReplayDetected { // at the same moment
-			x.endReplayed(ctx, in)
+			x.endNative(ctx, in)
 		}
 		no.auth = in.info
 		if no.target == "" {
@@ -318,7 +319,7 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 		return err
 	}
 	x.sendSession(string(row.Token), row.Expires)
-	x.welcome(d)
+	x.welcome(in, d)
 	return nil
 }
 
@@ -405,7 +406,7 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t
 		return nil, err
 	}
 	x.sendSession(in.encoded, x.now.Add(x.a.cfg.Session.MaxAge))
-	x.welcome(d)
+	x.welcome(in, d)
 	return nil, nil
 }
 
@@ -502,9 +503,9 @@ func (x *exchange) endWithoutToken(in *proved, no *refused) error {
 }
 
 // welcome sends a signed-in visitor on.
-func (x *exchange) welcome(d decision) {
+func (x *exchange) welcome(in *proved, d decision) {
 	if x.action == "native-token" {
-		x.sendNative()
+		x.sendNative(in)
 		return
 	}
 	if page := x.a.cfg.Pages.NewUser; d.isNew && page != "" {

@@ -268,10 +268,10 @@ func (x *exchange) beginNative(c *nativeCode) {
 	in := &proved{info: info, method: TypeNative, auth: AuthInfo{Provider: c.provider, Method: TypeNative},
 		account: Account{Type: TypeNative, Provider: c.provider, ProviderAccountID: c.user, UserID: c.user},
 		query:   Query{UserID: c.user, Check: c.digest}, check: c.digest,
-		use: []Write{UseCheck{Digest: c.digest, Expires: x.now.Add(2 * nativeAge)}}, newSID: c.sid, claims: c.claims}
+		use: []Write{UseCheck{Digest: c.digest, Expires: x.now.Add(2 * nativeAge)}}, newSID: c.sid, claims: c.claims, from: c.from}
 	switch {
 	case found.CheckUsed:
-		x.endReplayed(ctx, in)
+		x.endNative(ctx, in)
 		x.refuse(x.replay(in))
 		return
 	case !goesOn:
@@ -288,17 +288,31 @@ func (x *exchange) beginNative(c *nativeCode) {
 	x.finish(in)
 }
 
-// endReplayed ends the session that was begun with a code that comes again: one of
-// the two who have it has stolen it (RFC 6749, Section 10.5).
-func (x *exchange) endReplayed(ctx context.Context, in *proved) {
+// endNative ends the session that was begun with a code, which comes again (one of
+// the two who have it has stolen it; RFC 6749, Section 10.5) or was granted by a
+// session that has ended.
+func (x *exchange) endNative(ctx context.Context, in *proved) {
 	err := x.a.RevokeSession(ctx, in.query.UserID, in.newSID)
 	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNotRevocable) {
-		x.a.log.Error("end the session of a code that was used twice", "error", err.Error())
+		x.a.log.Error("end the session of a native client", "error", err.Error())
 	}
 }
 
-// sendNative answers with the session that has begun (RFC 6749, Section 5.1).
-func (x *exchange) sendNative() {
+// sendNative answers with the session that has begun (RFC 6749, Section 5.1),
+// unless the one that granted it ended while it did: whoever ends all sessions
+// lists them once more afterwards, so that one of the two sees the other.
+func (x *exchange) sendNative(in *proved) {
+	ctx := context.WithoutCancel(x.r.Context())
+	switch goesOn, err := x.a.goesOn(ctx, in.query.UserID, in.from); {
+	case err != nil:
+		x.endNative(ctx, in)
+		x.fail(&routeError{step: "read the browser's session", reason: record.ReasonStoreError, err: err})
+		return
+	case !goesOn:
+		x.endNative(ctx, in)
+		x.fail(&routeError{step: "the browser's session ended meanwhile", reason: record.ReasonSessionRevoked})
+		return
+	}
 	name := x.cookieName(sessionCookie)
 	token, age := "", x.a.cfg.Session.MaxAge
 	for _, c := range x.set { // in chunks where it is long, in their order

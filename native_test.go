@@ -560,3 +560,50 @@ func TestNativeReplayAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestNativeBesideRevocation: whoever holds a stolen session and redeems code after
+// code has no session left when its owner ended all of them, however the two meet.
+func TestNativeBesideRevocation(t *testing.T) {
+	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
+		for _, first := range []string{"the end is committed first", "the client is committed first"} {
+			t.Run(first, func(t *testing.T) {
+				d := newDesk(t, func(d *desk, c *gatebook.Config) {
+					listing(strategy)(d, c)
+					c.NativeRedirects = []string{appURI}
+				})
+				v := d.visitor()
+				v.signIn()
+				user, code := d.userOf(v), v.allow(ask()).Query().Get("code")
+				var token any
+				revoke := func() {
+					if n, err := d.auth.RevokeSessions(t.Context(), user); n == 0 || err != nil {
+						t.Errorf("RevokeSessions = %d, %v", n, err)
+					}
+				}
+				redeem := func() {
+					_, body := d.redeem(code)
+					token = body["access_token"]
+				}
+				outer, inner := redeem, revoke
+				if first == "the client is committed first" {
+					outer, inner = revoke, redeem
+				}
+				d.store.fault(func(op string, _ *gatebook.Act) error {
+					if op == "Commit" {
+						d.store.fault(nil, nil)
+						inner()
+					}
+					return nil
+				}, nil)
+				outer()
+				if token, _ := token.(string); token != "" && d.bearer(token) != "null" {
+					t.Error("the client's session goes on")
+				}
+				if left, err := d.auth.Sessions(t.Context(), user); len(left) > 0 || err != nil {
+					t.Errorf("left are %+v, %v", left, err)
+				}
+			})
+		}
+	})
+}

@@ -96,9 +96,9 @@ func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, sid string) (int
 	return a.own(nil).RevokeOtherSessions(ctx, userID, sid)
 }
 
-// RevokeSessions ends all sessions of a user, records session.revoked (once for
-// each 1,000), and returns how many there were; after an error, how many had
-// ended by then. With token sessions the error is [ErrNotRevocable] unless
+// RevokeSessions ends all sessions of a user, also those that begin meanwhile,
+// records session.revoked (once for each 1,000), and returns how many there were;
+// after an error, how many had ended by then. With token sessions the error is [ErrNotRevocable] unless
 // they can be ended.
 func (a *Auth) RevokeSessions(ctx context.Context, userID string) (int, error) {
 	return a.own(nil).RevokeSessions(ctx, userID)
@@ -140,11 +140,16 @@ func (t *Transaction) revokeAll(ctx context.Context, userID, scope, keep string)
 		n, err := t.revokeSome(ctx, userID, scope, keep)
 		total += n
 		switch {
-		case err != nil:
+		case err != nil && (total == 0 || !errors.Is(err, ErrNotFound)): // later there is none left to find
 			return total, fmt.Errorf("revoke sessions: %w", err)
+		case n == 0:
+			return total, nil
+		case t.tx == nil:
+			// Listed again: one of those that ended may have begun another
+			// meanwhile, by a code of a native client.
 		case n < maxSessions && (scope == scopeAll || n < maxSessions-1): // of those listed one may be kept
 			return total, nil
-		case t.tx != nil:
+		default:
 			// What is left cannot be told from what was deleted just now: the
 			// list is not read inside the transaction.
 			return total, errors.New("gatebook: more than 1,000 sessions cannot be revoked inside a transaction: use Auth")
