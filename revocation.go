@@ -71,7 +71,7 @@ func (a *Auth) listID(sid string) string {
 	if plainID(sid) {
 		return sid
 	}
-	return a.foreignID(sid)
+	return foreignID(sid)
 }
 
 func plainID(s string) bool {

@@ -736,3 +736,28 @@ func TestRevokedForAsLongAsItsToken(t *testing.T) {
 		})
 	}
 }
+
+// TestRevocationOutlivesTheSecret: a token that another program made is the same
+// session, and ended for good, also after a new secret was put in front.
+func TestRevocationOutlivesTheSecret(t *testing.T) {
+	d := newDesk(t, listing(gatebook.StrategyJWT))
+	for _, rest := range []string{`"jti":"1"`, `"jti":"1","sid":"a b"`, `"x":1`} {
+		token := seal(t, sessionCookie, `{"sub":"u-1",`+rest+`}`)
+		v := d.visitor()
+		v.cookies[sessionCookie] = token
+		sid := d.sidOf(v)
+		next := d.cfg
+		next.Secrets = []gatebook.Secret{"a new secret, put in front of the old one", secret}
+		rotated := d.open(next)
+		if s, err := rotated.Verify(t.Context(), token); err != nil || s.ID != sid {
+			t.Errorf("%s: Verify after the rotation = %+v, %v; want the sid %s", rest, s, err, sid)
+		}
+		v.post("/auth/signout", nil)
+		if d.works(token) {
+			t.Fatalf("%s: works after signing out", rest)
+		}
+		if _, err := rotated.Verify(t.Context(), token); !errors.Is(err, gatebook.ErrNoSession) {
+			t.Errorf("%s: the token works again after the rotation: %v", rest, err)
+		}
+	}
+}

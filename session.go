@@ -2,7 +2,6 @@ package gatebook
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -118,7 +117,7 @@ func (a *Auth) openToken(ctx context.Context, token string, now time.Time, salts
 		if !ok {
 			id = token
 		}
-		o.SetString("sid", a.foreignID(id))
+		o.SetString("sid", foreignID(id))
 	}
 	return Claims{o}, checkTimes(&o, now.Unix())
 }
@@ -157,16 +156,15 @@ func (a *Auth) sid(s *StoredSession) string {
 	if s.ID != "" {
 		return s.ID
 	}
-	return a.foreignID(s.Handle)
+	return foreignID(s.Handle)
 }
 
-// foreignID returns the sid of a session that another program began: a keyed
-// digest of what identifies it, so that every server gives it the same.
-func (a *Auth) foreignID(identifier string) string {
-	mac := hmac.New(sha256.New, []byte(a.cfg.Secrets[0]))
-	mac.Write([]byte("gatebook sid\x00"))
-	mac.Write([]byte(identifier))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+// foreignID returns the sid of a session that another program began: a digest of
+// what identifies it, so that every server gives it the same, whichever secrets it
+// has. No key is needed: what identifies a session is random, and a sid opens none.
+func foreignID(identifier string) string {
+	sum := sha256.Sum256([]byte("gatebook sid\x00" + identifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // storedSession reads a database session; ErrNoSession when there is none.
