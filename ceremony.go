@@ -163,6 +163,11 @@ func (x *exchange) refusePasskey(in *proved, known *FoundUser, err error) {
 func (x *exchange) checkPasskey(ctx context.Context, in *proved, t *attempt, found *Found) (*refused, error) {
 	in.use = in.use[:1:1] // the challenge; a try before this one may have added to it
 	if in.passkey.registration != nil {
+		decoy, err := x.a.isDecoy(ctx, in.account.ProviderAccountID)
+		if err != nil {
+			return nil, err
+		}
+		t.decoy = decoy
 		return in.passkey.checkRegistration(t, found), nil
 	}
 	return x.checkAssertion(ctx, in, found)
@@ -185,7 +190,8 @@ func (k *passkeyProof) checkRegistration(t *attempt, found *Found) *refused {
 		// in meanwhile.
 		return passkeyRefused(t.signedIn, "account", "another person is signed in than began the registration")
 	case taken != nil && t.signedIn != nil && taken.User.ID != owner: // decided as W2
-	case taken != nil || found.Authenticator != nil:
+	case t.decoy && t.signedIn != nil && taken == nil && found.Authenticator == nil: // as W2
+	case taken != nil || found.Authenticator != nil || t.decoy:
 		no := passkeyRefused(taken, "credential", "the credential id is taken")
 		no.why = "used"
 		return no

@@ -13,6 +13,7 @@ type attempt struct {
 	profile       User   // mapped; e-mail in lower case
 	account       Account
 	passkey       *Authenticator // that was registered
+	decoy         bool           // its id is taken by nobody, and must not show it
 	emailVerified bool
 	linkByEmail   bool
 	database      bool // the strategy
@@ -80,6 +81,8 @@ func (t attempt) linked() decision {
 	switch {
 	case t.byAccount != nil && t.signedIn != nil && t.signedIn.User.ID != t.byAccount.User.ID: // O2, W2
 		return decision{refused: record.ReasonLinkedToOtherUser, user: *t.byAccount}
+	case t.decoy: // W2 for all that anybody can tell
+		return decision{refused: record.ReasonLinkedToOtherUser}
 	case t.byAccount != nil: // O1, O3, W1, W3
 		d := decision{user: *t.byAccount, keep: t.signedIn != nil}
 		d.meet()

@@ -239,8 +239,12 @@ func (x *exchange) carryOut(ctx context.Context, in *proved, t *attempt) (*refus
 		if in.method == TypeWebAuthn {
 			page = "AccountNotLinked"
 		}
-		return &refused{page: page, reason: d.refused, step: "the account belongs to another user or needs linking",
-			known: &d.user, account: &AccountKey{in.account.Provider, in.account.ProviderAccountID}}, nil
+		no := &refused{page: page, reason: d.refused, step: "the account belongs to another user or needs linking",
+			account: &AccountKey{in.account.Provider, in.account.ProviderAccountID}}
+		if d.user.User.ID != "" { // nobody has a decoy
+			no.known = &d.user
+		}
+		return no, nil
 	}
 	rec := x.a.newRecorder(x.visit)
 	rec.actor = Actor{Type: record.ActorUser, ID: d.user.User.ID}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -162,11 +163,13 @@ func (x *exchange) credentials(who *asker) ([]Authenticator, error) {
 	return decoys, nil
 }
 
-// decoyShapes are how the credentials of common authenticators look.
-var decoyShapes = [...]struct {
-	size       int
+type decoyShape struct {
+	size       int // bytes, even
 	transports []string
-}{
+}
+
+// decoyShapes are how the credentials of common authenticators look.
+var decoyShapes = [...]decoyShape{
 	{20, []string{"internal", "hybrid"}}, // Apple's keychain
 	{16, []string{"internal", "hybrid"}}, // password managers
 	{32, []string{"internal", "hybrid"}}, // Android
@@ -187,10 +190,34 @@ func (a *Auth) decoys(ctx context.Context, email string) ([]Authenticator, strin
 	list := make([]Authenticator, n)
 	for i := range list {
 		shape := decoyShapes[int(b[1]>>(4*i))%len(decoyShapes)]
-		id := b[18+32*i:][:shape.size]
+		id, err := a.sealDecoy(ctx, b[18+32*i:][:shape.size/2])
+		if err != nil {
+			return nil, "", err
+		}
 		list[i] = Authenticator{CredentialID: base64.StdEncoding.EncodeToString(id), Transports: shape.transports}
 	}
+	// As the stores order them.
+	slices.SortFunc(list, func(a, b Authenticator) int { return strings.Compare(a.CredentialID, b.CredentialID) })
 	return list, uuid.UUID(b[2:18]).String(), nil
+}
+
+// sealDecoy returns the credential id of a decoy: head and as many bytes again,
+// by which we know it.
+func (a *Auth) sealDecoy(ctx context.Context, head []byte) ([]byte, error) {
+	tail, err := a.derive(ctx, "passkey decoy of ours", string(head), len(head))
+	return append(head[:len(head):len(head)], tail...), err
+}
+
+// isDecoy reports whether a credential id is one that options list for whoever
+// has no passkey. Nobody may register it: a real one is taken, so what is not
+// would be known for a decoy.
+func (a *Auth) isDecoy(ctx context.Context, credentialID string) (bool, error) {
+	id, err := base64.StdEncoding.DecodeString(credentialID)
+	if err != nil || !slices.ContainsFunc(decoyShapes[:], func(s decoyShape) bool { return s.size == len(id) }) {
+		return false, nil //nolint:nilerr // what is no base64 is none of ours
+	}
+	sealed, err := a.sealDecoy(ctx, id[:len(id)/2])
+	return err == nil && hmac.Equal(sealed, id), err
 }
 
 // derive returns n bytes that stand for a value for good: under the book's key,

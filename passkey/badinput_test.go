@@ -269,6 +269,11 @@ func TestBadAuthentications(t *testing.T) {
 		"user handle, short": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
 			a.Handle = b64.EncodeToString([]byte(d.Handle[:62]))
 		}, "userHandle"},
+		// Known or not: the signature comes first, or time would tell.
+		"backup eligibility and signature": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) {
+			a.Flags ^= passkeytest.BackupEligible | passkeytest.BackedUp
+			a.Signature = make([]byte, 70)
+		}, "signature"},
 		"signature, empty": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Signature = []byte{} }, "signature"},
 		"signature, zeros": {func(_ *passkeytest.Authenticator, a *passkeytest.Answer) { a.Signature = make([]byte, 70) }, "signature"},
 		"signature, of other data": {func(d *passkeytest.Authenticator, a *passkeytest.Answer) {
