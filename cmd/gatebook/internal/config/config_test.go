@@ -162,6 +162,33 @@ func TestEnvironmentIsAboveTheFile(t *testing.T) {
 }
 
 // Every mistake names its line, its key and what to do about it.
+// TestMistakesKeepSecrets: an error goes to the terminal, to logs and into bug
+// reports, and whatever is wrong with a secret, it is not quoted.
+func TestMistakesKeepSecrets(t *testing.T) {
+	const secret = "hunter2hunter2hunter2hunter2hunter2"
+	for name, text := range map[string]string{
+		"text for list":       "secrets: " + secret + "\nproviders: [{id: github}]\n",
+		"the secret alone":    secret + "\n",
+		"like an alias":       "secrets: [a]\nproviders:\n  - id: github\n    clientSecret: *" + secret + "\n",
+		"like an alias, list": "secrets:\n  - *" + secret + "\nproviders: [{id: github}]\n",
+		"like a directive":    "secrets:\n  - %" + secret + "\nproviders: [{id: github}]\n",
+		"like a tag":          "secrets:\n  - !" + secret + " b\nproviders: [{id: github}]\n",
+		"with a colon":        "secrets:\n  - a: " + secret + "\nproviders: [{id: github}]\n",
+		"colon at the end":    "secrets:\n  - " + secret + ":\nproviders: [{id: github}]\n",
+		"no space":            "secrets: [a]\nproviders:\n  - id: github\n    clientSecret:" + secret + "\n",
+		"in a list":           "secrets: [a]\nproviders: [{id: github, clientSecret: [" + secret + "]}]\n",
+		"a mailer":            "secrets: [a]\nproviders: ['smtp://user:" + secret + "@mail.example']\n",
+		"a variable":          "secrets: ['${" + secret + "!}']\nproviders: [{id: github}]\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, text, env{})
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("the error quotes the secret: %v", err)
+			}
+		})
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	const good = "secrets: [a]\nproviders: [{id: github}]\n"
 	tests := []struct {
@@ -173,8 +200,8 @@ func TestMistakes(t *testing.T) {
 		{"unknown key like none", good + "zzzzzzzz: a\n", []string{"gatebook.yaml:3: zzzzzzzz: unknown key; the keys here are url, listen,"}},
 		{"unknown key inside", "secrets: [a]\nproviders:\n  - id: github\n    client_id: x\n", []string{"gatebook.yaml:4: providers[0].client_id: unknown key; did you mean clientId?"}},
 		{"list for text", good + "url: [a]\n", []string{`gatebook.yaml:3: url: wants text, not a list`}},
-		{"text for list", "secrets: a\nproviders: [{id: github}]\n", []string{`gatebook.yaml:1: secrets: wants a list, not "a"`}},
-		{"text for keys", good + "session: long\n", []string{`gatebook.yaml:3: session: wants keys with values, not "long"`}},
+		{"text for list", "secrets: a\nproviders: [{id: github}]\n", []string{`gatebook.yaml:1: secrets: wants a list, not text`}},
+		{"text for keys", good + "session: long\n", []string{`gatebook.yaml:3: session: wants keys with values, not text`}},
 		{"no truth", good + "trustHost: yes please\n", []string{`gatebook.yaml:3: trustHost: wants true or false, not "yes please"`}},
 		{"truth for text", good + "url: true\n", []string{`gatebook.yaml:3: url: wants text, not true`}},
 		{"no duration", good + "session:\n  maxAge: 30 days\n", []string{`gatebook.yaml:4: session.maxAge: wants a duration such as 12h or 30d, not "30 days"`}},

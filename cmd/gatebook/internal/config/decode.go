@@ -74,6 +74,9 @@ func (d *decoder) document(data []byte, into any) {
 			text = strings.TrimPrefix(text, m[0])
 		}
 		text = strings.TrimPrefix(text, "yaml: ")
+		if strings.HasPrefix(text, "unknown anchor") { // it quotes what may be a secret
+			text = "a text that begins with * is taken for an alias: put it in quotes"
+		}
 		if flowVariable.Match(data) {
 			text += "; between [ ] and { } a variable needs quotes: \"${NAME}\""
 		}
@@ -114,7 +117,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, secret bool) 
 		d.scalar(n, v, key, secret)
 	case v.Kind() == reflect.Slice:
 		if n.Kind != yaml.SequenceNode {
-			d.fail(n.Line, key, "wants a list, not %s", kindOf(n))
+			d.fail(n.Line, key, "wants a list, not %s", shapeOf(n))
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
@@ -126,7 +129,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, secret bool) 
 			if key == "" {
 				key = "the file"
 			}
-			d.fail(n.Line, key, "wants keys with values, not %s", kindOf(n))
+			d.fail(n.Line, key, "wants keys with values, not %s", shapeOf(n))
 			return
 		}
 		d.mapping(n, v, key)
@@ -145,6 +148,14 @@ func wants(v reflect.Value) string {
 		return "true or false"
 	}
 	return "text"
+}
+
+// shapeOf is kindOf where a secret may stand, which is not to be quoted.
+func shapeOf(n *yaml.Node) string {
+	if n.Kind == yaml.ScalarNode {
+		return "text"
+	}
+	return kindOf(n)
 }
 
 func kindOf(n *yaml.Node) string {
@@ -204,7 +215,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 
 // scalar decodes a text, a truth, a duration or a network.
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, key string, secret bool) {
-	text, ok := d.expand(n, key)
+	text, ok := d.expand(n, key, secret)
 	if !ok {
 		return
 	}
@@ -270,7 +281,7 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // expand puts the values of variables in. It is done after the YAML was read,
 // so that no value can change what the file says.
-func (d *decoder) expand(n *yaml.Node, key string) (text string, ok bool) {
+func (d *decoder) expand(n *yaml.Node, key string, secret bool) (text string, ok bool) {
 	ok = true
 	text = variable.ReplaceAllStringFunc(n.Value, func(m string) string {
 		if strings.HasPrefix(m, "$$") {
@@ -278,6 +289,9 @@ func (d *decoder) expand(n *yaml.Node, key string) (text string, ok bool) {
 		}
 		name := m[2 : len(m)-1]
 		if !variableName.MatchString(name) {
+			if secret { // a part of it
+				m = "${…}"
+			}
 			d.fail(n.Line, key, "%s is no name of a variable; write $%s for the text itself", m, m)
 			ok = false
 			return ""
