@@ -15,10 +15,12 @@ package httpmail
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/mail"
 	"net/netip"
@@ -195,11 +197,7 @@ func (m *Mailer) Send(ctx context.Context, msg *email.Message) error {
 	}
 	res, err := m.client.Do(r)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err // without the address, which has the domain
-		}
-		return &Error{Service: m.s.name, Err: err}
+		return &Error{Service: m.s.name, Err: cause(err)}
 	}
 	defer res.Body.Close()
 	if res.StatusCode >= 200 && res.StatusCode <= 299 {
@@ -207,6 +205,35 @@ func (m *Mailer) Send(ctx context.Context, msg *email.Message) error {
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer)) // what is missing has no code
 	return &Error{Service: m.s.name, Status: res.StatusCode, Code: codeIn(body, m.s.code)}
+}
+
+var (
+	errTimeout  = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+	errNoAnswer = errors.New("no valid HTTP answer")
+)
+
+// cause returns what may be told of a request without an answer. net/http quotes
+// addresses, and answers that are malformed.
+func cause(err error) error {
+	var (
+		netErr net.Error
+		op     *net.OpError
+		dns    *net.DNSError
+		cert   *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return errTimeout
+	case errors.As(err, &dns):
+		return dns
+	case errors.As(err, &cert):
+		return cert
+	case errors.As(err, &op):
+		return op
+	}
+	return errNoAnswer
 }
 
 // request makes the request for a mail.

@@ -1,6 +1,7 @@
 package httpmail_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -206,6 +207,38 @@ func endless(w http.ResponseWriter, _ *http.Request) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestGarbage: what answers and is no HTTP is not quoted either.
+func TestGarbage(t *testing.T) {
+	const said = "ada@refused.example secret-link " + key
+	for _, text := range []string{
+		said + "\r\n\r\n", "HTTP/1.1 " + said + "\r\n\r\n", "HTTP/1.1 2x0 " + said + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\n" + said + "\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: " + said + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + said + "\r\n\r\n", "HTTP/1.1 307 Moved\r\nLocation: ://" + said + "\r\n\r\n",
+	} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		go func() {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				io.WriteString(conn, text)
+			}
+		}()
+		err = newMailer(t, "resend", config("resend", "http://"+ln.Addr().String())).Send(t.Context(), message())
+		if err == nil {
+			t.Errorf("%q counts as sent", text)
+			continue
+		}
+		checkText(t, err, "httpmail: Resend")
+	}
+}
 
 // TestNoAnswer: a service that cannot be reached, and one that says nothing.
 func TestNoAnswer(t *testing.T) {
