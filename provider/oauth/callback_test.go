@@ -511,6 +511,11 @@ func TestProfileMapping(t *testing.T) {
 		{"number with exponent", `{"sub":1e3}`, oauth.Profile{}, "1e3", gatebook.User{}, false},
 		{"control characters", `{"sub":"1","name":"A\u0000d\na\u0085","picture":"x\u007f"}`, oauth.Profile{},
 			"1", gatebook.User{Name: "Ada", Image: "x"}, false},
+		// Without it, it would be the address of somebody else.
+		{"control characters in the address", `{"sub":"1","email":"a\u0085da@x.example","email_verified":true}`, oauth.Profile{}, "1", gatebook.User{}, false},
+		{"half a character in the address", `{"sub":"1","email":"ada\ud800@x.example","email_verified":true}`, oauth.Profile{}, "1", gatebook.User{}, false},
+		{"verified by nearly the address", `{"sub":"1","email":"ada@x.example","list":["a\u0000da@x.example"]}`,
+			oauth.Profile{EmailVerified: []string{"list"}}, "1", gatebook.User{Email: "ada@x.example"}, false},
 		// The lower case of the Kelvin sign is k, and of İ it begins with i.
 		{"no letter becomes ASCII", `{"sub":"1","email":"\u212Aate@\u0130.EXAMPLE"}`, oauth.Profile{},
 			"1", gatebook.User{Email: "\u212Aate@\u0130.example"}, false},

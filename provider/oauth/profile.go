@@ -30,7 +30,8 @@ type Profile struct {
 	ID []string
 	// Name is for display. If nil, name, nickname, preferred_username.
 	Name []string
-	// Email is written in lower case. If nil, email.
+	// Email is written in lower case; one with control characters is left out. If
+	// nil, email.
 	Email []string
 	// Image is the URL of a picture. If nil, picture.
 	Image []string
@@ -66,7 +67,7 @@ func (m Profile) apply(proof *gatebook.Proof) error {
 	proof.Account.ProviderAccountID = id
 	proof.User = gatebook.User{
 		Name:  printable(find(proof.Profile, m.Name)),
-		Email: lower(printable(find(proof.Profile, m.Email))),
+		Email: address(find(proof.Profile, m.Email)),
 		Image: printable(find(proof.Profile, m.Image)),
 	}
 	proof.EmailVerified = m.isVerified(proof.Profile, proof.User.Email)
@@ -80,7 +81,7 @@ func (m Profile) isVerified(profile gatebook.Claims, email string) bool {
 		if v := scalar(raw); v == "true" || v == "1" {
 			return true
 		}
-		return slices.ContainsFunc(texts(raw), func(v string) bool { return lower(printable(v)) == email })
+		return slices.ContainsFunc(texts(raw), func(v string) bool { return address(v) == email })
 	})
 }
 
@@ -175,6 +176,15 @@ func lower(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// address returns an e-mail address in lower case, or "" for one that has what
+// printable takes out: without it, it would be the address of somebody else.
+func address(s string) string {
+	if s != printable(s) {
+		return ""
+	}
+	return lower(s)
 }
 
 // printable returns s without control characters, which break log lines and
