@@ -96,6 +96,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{"cookie prefix without https", func(c *gatebook.Config) { c.URL, c.Cookies.SessionToken.Name = "http://localhost", "__Secure-s" }, "Config.Cookies.SessionToken.Name"},
 		{"cookie prefix without secure", func(c *gatebook.Config) { c.UseSecureCookies, c.Cookies.SessionToken.Name = new(false), "__Host-s" }, "Config.Cookies.SessionToken.Name"},
 		{"cookie prefix and domain", func(c *gatebook.Config) { c.CookieDomain, c.Cookies.SessionToken.Name = "example.com", "__Host-s" }, "Config.Cookies.SessionToken.Name"},
+		{"cookie prefix in small letters and domain", func(c *gatebook.Config) { c.CookieDomain, c.Cookies.SessionToken.Name = "example.com", "__host-s" }, "Config.Cookies.SessionToken.Name"},
 		{"cookie prefix and path", func(c *gatebook.Config) { c.Cookies.CSRFToken.Path = "/auth" }, "Config.Cookies.CSRFToken.Path"},
 		{"cookie path elsewhere", func(c *gatebook.Config) { c.Cookies.State.Path = "/other" }, "Config.Cookies.State.Path"},
 		{"cookie path that begins alike", func(c *gatebook.Config) { c.Cookies.State.Path = "/au" }, "Config.Cookies.State.Path"},

@@ -171,16 +171,17 @@ func cookieError(field, format string, args ...any) error {
 	return fmt.Errorf("gatebook: Config.Cookies.%s.%s", field, fmt.Sprintf(format, args...))
 }
 
-// checkPrefix refuses what browsers refuse of cookies with these prefixes
-// (RFC 6265bis, Section 4.1.3).
+// checkPrefix refuses what browsers refuse of cookies with these prefixes, in
+// whichever case (RFC 6265bis, Section 5.4).
 func (c *Config) checkPrefix(s *cookieSpec, o CookieConfig, field string) error {
-	host := strings.HasPrefix(s.name, "__Host-")
+	name := strings.ToLower(s.name)
+	host := strings.HasPrefix(name, "__host-")
 	switch {
 	case host && s.path != "/":
 		return cookieError(field, "Path %q: %s begins with __Host-, which needs the path /", s.path, s.name)
 	case host && s.domain != "":
 		return cookieError(field, "Name %q begins with __Host-, which no cookie of Config.CookieDomain can", s.name)
-	case o.Name != "" && !s.secure && c.mayBePlain() && (host || strings.HasPrefix(s.name, "__Secure-")):
+	case o.Name != "" && !s.secure && c.mayBePlain() && (host || strings.HasPrefix(name, "__secure-")):
 		return cookieError(field, "Name %q needs secure cookies: set Config.URL to an https address, or UseSecureCookies", s.name)
 	}
 	return nil
