@@ -292,6 +292,14 @@ func (x *exchange) beginNative(c *nativeCode) {
 // the two who have it has stolen it; RFC 6749, Section 10.5) or was granted by a
 // session that has ended.
 func (x *exchange) endNative(ctx context.Context, in *proved) {
+	if x.a.listed() {
+		// A code may have been used up without a session: nothing is to be told of
+		// one that never was.
+		found, err := x.a.adapter.Find(ctx, Query{TokenSession: x.a.listID(in.newSID)})
+		if err == nil && found.TokenSession == nil {
+			return
+		}
+	}
 	err := x.a.RevokeSession(ctx, in.query.UserID, in.newSID)
 	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNotRevocable) {
 		x.a.log.Error("end the session of a native client", "error", err.Error())

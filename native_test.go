@@ -607,3 +607,26 @@ func TestNativeBesideRevocation(t *testing.T) {
 		}
 	})
 }
+
+// TestNativeReplayOfNothing: a code that was used up without a session has none to
+// end, and none is told of.
+func TestNativeReplayOfNothing(t *testing.T) {
+	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
+		d := newDesk(t, func(d *desk, c *gatebook.Config) {
+			listing(strategy)(d, c)
+			c.NativeRedirects = []string{appURI}
+		})
+		v := d.visitor()
+		v.signIn()
+		code := v.allow(ask()).Query().Get("code")
+		d.redeem(code, "code_verifier", strings.Repeat("x", 43))
+		if w, body := d.redeem(code); w.Code != 400 {
+			t.Errorf("the code after a wrong verifier: %d %v", w.Code, body)
+		}
+		all := d.entries()
+		if of(all, record.TypeReplayDetected) == nil || of(all, record.TypeSessionRevoked) != nil {
+			t.Errorf("recorded %v, want replay.detected and no session.revoked", types(all))
+		}
+	})
+}
