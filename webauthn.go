@@ -157,10 +157,16 @@ func (x *exchange) credentials(who *asker) ([]Authenticator, error) {
 		id = who.byEmail.User.ID
 	}
 	list, err := x.a.adapter.Authenticators(ctx, id)
-	if err != nil || len(list) > 0 {
-		return list, err
+	if err != nil {
+		return nil, err
 	}
-	return decoys, nil
+	if len(list) == 0 {
+		list = decoys
+	}
+	for i := range list { // which order they came in would tell
+		list[i].Transports = slices.Sorted(slices.Values(list[i].Transports))
+	}
+	return list, nil
 }
 
 type decoyShape struct {

@@ -2,6 +2,7 @@ package passkey_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -41,6 +42,36 @@ func TestDecoysAreInOrder(t *testing.T) {
 	}
 	if pairs == 0 {
 		t.Error("no address has two decoys: the test shows nothing")
+	}
+}
+
+// Browsers give transports in different orders, which are kept as they came: a
+// list in an order that decoys do not have would be a real one.
+func TestTransportsAreInOrder(t *testing.T) {
+	s := newSite(t, signUp, nil)
+	s.browser().register(passkeytest.New(t, origin), "email=ada@example.com")
+	if got := s.passkeys("ada@example.com")[0].Transports; slices.IsSorted(got) {
+		t.Fatalf("the passkey has the transports %q: the test shows nothing", got)
+	}
+	addresses := []string{"ada@example.com"}
+	for i := range 12 {
+		addresses = append(addresses, fmt.Sprintf("nobody%d@example.com", i))
+	}
+	for _, address := range addresses {
+		var o struct {
+			Options struct {
+				AllowCredentials []struct{ Transports []string }
+			}
+		}
+		body := s.browser().get("/auth/webauthn-options/passkey?action=authenticate&email=" + address).Body
+		if err := json.Unmarshal(body.Bytes(), &o); err != nil || len(o.Options.AllowCredentials) == 0 {
+			t.Fatalf("%s: %v", body, err)
+		}
+		for _, c := range o.Options.AllowCredentials {
+			if len(c.Transports) == 0 || !slices.IsSorted(c.Transports) {
+				t.Errorf("%s has a passkey with the transports %q", address, c.Transports)
+			}
+		}
 	}
 }
 

@@ -262,7 +262,7 @@ func TestOptionsJSON(t *testing.T) {
 	w = s.browser().get("/auth/webauthn-options/passkey?action=authenticate&email=ada@example.com")
 	o = passkeytest.ParseOptions(t, w.Body.Bytes()).Options
 	want = `{"action":"authenticate","options":{"challenge":"…","allowCredentials":[{"id":"` + b64.EncodeToString(d.ID) +
-		`","type":"public-key","transports":["internal","hybrid"]}],"timeout":300000,"userVerification":"required","rpId":"app.example.com"}}`
+		`","type":"public-key","transports":["hybrid","internal"]}],"timeout":300000,"userVerification":"required","rpId":"app.example.com"}}`
 	if got := blank(w.Body.String(), o.Challenge); got != want {
 		t.Errorf("options are\n%s\nwant\n%s", got, want)
 	}
