@@ -93,8 +93,18 @@ func (p *Provider) discover(ctx context.Context) (*endpoints, error) {
 		p.cfg.checkURL("userinfo_endpoint", e.userinfoURL), p.cfg.checkURL("jwks_uri", jwksURL)) != nil {
 		return nil, replyInvalid("discovery", errors.New("an endpoint of the metadata is no https URL"))
 	}
+	// http is for a provider on this machine. One elsewhere has nothing here.
+	for _, s := range []struct{ used, configured string }{
+		{e.authURL, p.cfg.AuthURL}, {e.tokenURL, p.cfg.TokenURL}, {e.userinfoURL, p.cfg.UserinfoURL}, {jwksURL, p.cfg.JWKSURL},
+	} {
+		if isHTTPS(p.cfg.Issuer) && !p.cfg.InsecureHTTP && s.configured == "" && s.used != "" && !isHTTPS(s.used) {
+			return nil, replyInvalid("discovery", errors.New("an endpoint of the metadata is no https URL"))
+		}
+	}
 	return e, nil
 }
+
+func isHTTPS(s string) bool { return strings.HasPrefix(strings.ToLower(s), "https:") }
 
 // verifyBy has ID tokens verified by the keys at jwksURL. They are fetched later,
 // under no visitor's context.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,36 @@ func TestDiscoveryRefused(t *testing.T) {
 				t.Error("a redirect was followed")
 			}
 		})
+	}
+}
+
+// roundTripper is an http.RoundTripper that is a function.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// http is for a provider on this machine, not for one elsewhere that says that
+// its keys or its token endpoint are on ours.
+func TestDiscoveryKeepsHTTPS(t *testing.T) {
+	for _, name := range []string{"", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"} {
+		metadata := map[string]string{"issuer": "https://idp.example"}
+		for _, e := range []string{"authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"} {
+			metadata[e] = "https://idp.example/" + e
+		}
+		if name != "" {
+			metadata[name] = "http://127.0.0.1:9/internal"
+		}
+		c := oauth.Config{ID: "acme", Issuer: "https://idp.example", ClientID: "client", ClientSecret: "secret"}
+		c.Client = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(metadata)
+			return w.Result(), nil
+		})}
+		_, err := newProvider(t, c).Begin(t.Context(), &gatebook.Begin{State: "s"})
+		if name == "" && err != nil || name != "" && err == nil {
+			t.Errorf("http for %q: %v", name, err)
+		}
 	}
 }
 
