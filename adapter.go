@@ -185,6 +185,7 @@ type CreateUser struct {
 type UpdateUser struct {
 	User User
 	// Fields are of name, email, emailVerified, image, or a key of User.Extra.
+	// Without any nothing changes; the user must exist all the same.
 	Fields []string
 }
 

@@ -358,7 +358,7 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t
 	if sid, ok := in.old.o.String("sid"); ok && d.keep {
 		in.sid = sid
 	}
-	note := x.noteSignIn(in, d)
+	note := x.noteSignIn(in, t, d)
 	if d.ends && x.a.listed() {
 		sid := in.old.String("sid")
 		w, ev := x.displace(rec, t.signedIn, sid, k.actor)
@@ -414,9 +414,10 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t
 	return nil, nil
 }
 
-// noteSignIn returns the write that notes the session of a sign-in, if token
-// sessions are listed.
-func (x *exchange) noteSignIn(in *proved, d decision) []Write {
+// noteSignIn returns the writes that note the session of a sign-in, if token
+// sessions are listed. Of a user who was deleted since they were read none begins:
+// their deletion ended those it found.
+func (x *exchange) noteSignIn(in *proved, t *attempt, d decision) []Write {
 	if !x.a.listed() {
 		return nil
 	}
@@ -424,7 +425,11 @@ func (x *exchange) noteSignIn(in *proved, d decision) []Write {
 	if d.keep && in.note != nil {
 		s = *in.note
 	}
-	return []Write{x.a.note(s, x.now)}
+	note := x.a.note(s, x.now)
+	if in.named() && t.byAccount == nil { // whom only the application knows
+		return []Write{note}
+	}
+	return []Write{UpdateUser{User: User{ID: d.user.User.ID}}, note}
 }
 
 // knownUser is the user a refused attempt is about, when the store has them.

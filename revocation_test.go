@@ -761,3 +761,30 @@ func TestRevocationOutlivesTheSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestSignInBesideDeletion: whoever signs in while they are being deleted has no
+// session as the user who is gone.
+func TestSignInBesideDeletion(t *testing.T) {
+	both(t, func(d *desk) {
+		t := d.t
+		user := d.userOf(d.in("Here"))
+		v := d.visitor()
+		callback := v.begin(d.idp)
+		d.store.fault(func(op string, _ *gatebook.Act) error {
+			if op == "Commit" {
+				d.store.fault(nil, nil)
+				if err := d.auth.DeleteUser(context.Background(), user); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		}, nil)
+		v.get(callback)
+		if v.signedIn() && d.userOf(v) == user {
+			t.Error("signed in as the user who is gone")
+		}
+		if left, err := d.auth.Sessions(context.Background(), user); len(left) > 0 || err != nil {
+			t.Errorf("left are %+v, %v", left, err)
+		}
+	})
+}
