@@ -304,6 +304,8 @@ var shapes = []struct {
 	{regexp.MustCompile(`[0-9a-f]{64}`), "<hex64>"},
 	{regexp.MustCompile(`z{1000,}`), "<thousands of z>"},
 	{regexp.MustCompile(`"allowCredentials":\[(\{"id":"[\w-]+","type":"public-key","transports":\[[^\]]*\]\},?)+\]`), `"allowCredentials":[<made up>]`},
+	// A set, which Auth.js gives as it was stored and Gatebook sorted.
+	{regexp.MustCompile(`"transports":\["(?:internal","hybrid|hybrid","internal)"\]`), `"transports":[<internal, hybrid>]`},
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b`), "<uuid>"},
 	{regexp.MustCompile(`(^|[^\w-])[\w-]{43}($|[^\w-])`), "$1<random43>$2"},
 }
