@@ -689,7 +689,7 @@ func TestNotRevocable(t *testing.T) {
 // session has expired, though another program made that token and it lasts longer
 // than ours, and whichever way it was ended.
 func TestRevokedForAsLongAsItsToken(t *testing.T) {
-	for _, how := range []string{"account route, one", "account route, all", "renewed here, then from the list", "renewed there, then from the list"} {
+	for _, how := range []string{"account route, one", "account route, all", "renewed here, then from the list", "renewed there, then from the list", "renewed there, met as Bearer, then from the list"} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDesk(t, func(d *desk, c *gatebook.Config) {
@@ -707,9 +707,13 @@ func TestRevokedForAsLongAsItsToken(t *testing.T) {
 				case "renewed here, then from the list":
 					v.cookies[sessionCookie] = token
 					v.get("/auth/session")
-				case "renewed there, then from the list":
+				case "renewed there, then from the list", "renewed there, met as Bearer, then from the list":
 					v.cookies[sessionCookie] = seal(t, sessionCookie, fmt.Sprintf(`{"sub":"u-1","jti":"0","sid":"a-sid","exp":%d}`, time.Now().Add(time.Hour).Unix()))
 					v.get("/auth/session")
+					if strings.Contains(how, "Bearer") {
+						d.bearer(token)
+						break
+					}
 					v.cookies[sessionCookie] = token
 					v.get("/auth/session")
 				default:

@@ -413,6 +413,10 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 			return nil, err
 		}
 		a.sendSession(v, token, s.Expires)
+	} else if note != nil && lastsUntil(s.Token, v.now).After(note.Expires) { // another program renewed it
+		if err := a.renewNote(ctx, v, s, note); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
