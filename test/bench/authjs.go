@@ -22,8 +22,8 @@ import (
 )
 
 // minBesideAuthjs is how many times the token session reads of Auth.js ours are
-// at least, a second of one core: about 20 once its compiler is warm, 35 before.
-const minBesideAuthjs = 15
+// expected to be, a second of one core.
+const minBesideAuthjs = 40
 
 // contest is a kind of request that both answer.
 type contest struct {
