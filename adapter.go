@@ -80,15 +80,41 @@ type Adapter interface {
 	// are inserted in the same statement or after the last write.
 	Commit(ctx context.Context, act *Act) error
 
+	// Claim reports whether holder, a name that one running program has, may do
+	// the housekeeping now, and if so keeps everybody else from it for d, at most
+	// an hour, by the store's clock. Who has the claim renews it by claiming again.
+	Claim(ctx context.Context, holder string, d time.Duration) (bool, error)
+
+	// Expired lists database sessions that expired before the given time, with
+	// their users, oldest first, at most 200, without tokens. They are ended by
+	// acts, since that is an event.
+	Expired(ctx context.Context, before time.Time) ([]FoundSession, error)
+
 	// Sweep deletes verification tokens, used checks and what is noted of token
 	// sessions that expired before the given time, at most a few thousand rows a
-	// call, and returns how many. It never deletes database sessions: those end
-	// with an event.
+	// call, and returns how many. It never deletes database sessions: see Expired.
 	Sweep(ctx context.Context, before time.Time) (int, error)
 
 	// Book returns the book whose outbox Commit fills. It is the same value at
 	// every call.
 	Book() *book.Book
+}
+
+// IDMaker is an ability that an [Adapter] may have: it makes the ids of users.
+// Without it they are random UUIDs (RFC 9562, version 4).
+type IDMaker interface {
+	// NewUserID returns an id for u, to be given to [CreateUser]. No user has it
+	// and no other call returns it. Tx is as in [Query].
+	NewUserID(ctx context.Context, u User, tx *sql.Tx) (string, error)
+}
+
+// AccountLimiter is an ability that an [Adapter] may have whose tables cannot
+// hold every account. Without it every account is given to it whole.
+type AccountLimiter interface {
+	// Unfit names the fields of a, by their names in RFC 6749, Section 5.1, such
+	// as access_token, that the table has no room for. They are left out of
+	// [LinkAccount], and an event tells of it. A longer value is never cut.
+	Unfit(a *Account) []string
 }
 
 // Query is what an act asks before it decides. Zero members are not asked.
@@ -226,6 +252,11 @@ type KeepAccount struct {
 // keeps of it. It conflicts when the token is taken or the user does not exist.
 type CreateSession struct{ Session StoredSession }
 
+// AdoptSession notes of the session Session.Handle, which another program began,
+// its ID and UserID. It conflicts when the session is gone or has an ID already,
+// so that of all who meet it one tells of it.
+type AdoptSession struct{ Session StoredSession }
+
 // DeleteSession deletes the session of that handle. It conflicts when it is
 // gone.
 type DeleteSession struct{ Handle string }
@@ -283,6 +314,7 @@ func (LinkAccount) write()             {}
 func (UnlinkAccount) write()           {}
 func (KeepAccount) write()             {}
 func (CreateSession) write()           {}
+func (AdoptSession) write()            {}
 func (DeleteSession) write()           {}
 func (NoteSession) write()             {}
 func (RevokeToken) write()             {}

@@ -28,6 +28,7 @@ const (
 	maxRows  = 1000 // of a list
 	maxLinks = 100
 	maxSweep = 4000
+	maxEnds  = 200
 )
 
 // Store is a [gatebook.Adapter] in memory, safe for concurrent use.
@@ -46,6 +47,8 @@ type Store struct {
 	tokens   map[string]gatebook.StoredSession // noted, by sid
 	revoked  map[string]time.Time              // until when, by sid
 	passkeys map[string]gatebook.Authenticator // by credential id
+	claimed  string                            // who does the housekeeping
+	until    time.Time
 }
 
 type link struct{ identifier, hash string }
@@ -267,6 +270,40 @@ func (s *Store) apply(act *gatebook.Act) (err error) {
 	// the outbox in the order of those writes.
 	s.log.Add(act.Entries...)
 	return nil
+}
+
+// Claim implements [gatebook.Adapter].
+func (s *Store) Claim(ctx context.Context, holder string, d time.Duration) (bool, error) {
+	if err := ended(ctx); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.claimed != holder && now.Before(s.until) {
+		return false, nil
+	}
+	s.claimed, s.until = holder, now.Add(d)
+	return true, nil
+}
+
+// Expired implements [gatebook.Adapter].
+func (s *Store) Expired(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []gatebook.FoundSession
+	for _, row := range s.sessions {
+		if row.Expires.Before(before) {
+			list = append(list, gatebook.FoundSession{Session: row, FoundUser: *s.user(row.UserID)})
+		}
+	}
+	slices.SortFunc(list, func(a, b gatebook.FoundSession) int {
+		return cmp.Or(a.Session.Expires.Compare(b.Session.Expires), strings.Compare(a.Session.Handle, b.Session.Handle))
+	})
+	return list[:min(len(list), maxEnds)], nil
 }
 
 // Sweep implements [gatebook.Adapter].

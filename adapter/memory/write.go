@@ -115,6 +115,13 @@ func (s *Store) write(undo *undoer, w gatebook.Write) error {
 			return gatebook.ErrConflict
 		}
 		put(undo, s.passkeys, w.CredentialID, nil)
+	case gatebook.AdoptSession:
+		row, ok := s.sessions[w.Session.Handle]
+		if !ok || row.ID != "" {
+			return gatebook.ErrConflict
+		}
+		row.ID = w.Session.ID
+		put(undo, s.sessions, row.Handle, &row)
 	case gatebook.DeleteSession:
 		if !has(s.sessions, w.Handle) {
 			return gatebook.ErrConflict

@@ -37,6 +37,23 @@ func (s *Store) ExtendSession(ctx context.Context, token gatebook.Secret, expire
 	return nil
 }
 
+// Claim implements [gatebook.Adapter].
+func (s *Store) Claim(ctx context.Context, holder string, d time.Duration) (bool, error) {
+	q, err := s.ready(ctx)
+	if err != nil {
+		return false, err
+	}
+	var n int64
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		n, err = (&run{tx: tx}).exec(ctx, &q.claim, holder, d.Milliseconds())
+		return err
+	})
+	if err != nil {
+		return false, failed(ctx, "claim the housekeeping", err)
+	}
+	return n > 0, nil
+}
+
 // Sweep implements [gatebook.Adapter].
 func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 	q, err := s.ready(ctx)
@@ -209,6 +226,8 @@ func (r *run) write(ctx context.Context, w gatebook.Write) error {
 		return r.keepAccount(ctx, &w)
 	case gatebook.CreateSession:
 		return r.createSession(ctx, &w.Session)
+	case gatebook.AdoptSession:
+		return r.must(ctx, &q.adoptSession, w.Session.Handle, w.Session.ID)
 	case gatebook.DeleteSession:
 		if err := r.must(ctx, &q.deleteSession, w.Handle); err != nil {
 			return err

@@ -108,7 +108,7 @@ func (r *sessionRow) dest(to []any) []any {
 func (r *sessionRow) stored() gatebook.StoredSession {
 	s := r.session
 	s.Expires = fromMillis(r.expires)
-	if ms, ok := r.begun.(int64); ok {
+	if ms, ok := r.begun.(int64); ok && ms != 0 { // 0: another program began it
 		s.Begun = fromMillis(ms)
 	}
 	return s
@@ -154,6 +154,29 @@ func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 	})
 	if err != nil {
 		return nil, failed(ctx, "list sessions", s.db.Classify(err))
+	}
+	return list, nil
+}
+
+// Expired implements [gatebook.Adapter].
+func (s *Store) Expired(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+	q, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := readAll(ctx, &q.expired, before.UnixMilli(), func(rows *sql.Rows) (gatebook.FoundSession, error) {
+		var user userRow
+		var row sessionRow
+		if err := rows.Scan(user.dest(q, row.dest(make([]any, 0, 16)))...); err != nil {
+			return gatebook.FoundSession{}, err
+		}
+		found, err := user.found(q)
+		f := gatebook.FoundSession{Session: row.stored(), FoundUser: found}
+		f.Session.UserID = found.User.ID
+		return f, err
+	})
+	if err != nil {
+		return nil, failed(ctx, "list expired sessions", s.db.Classify(err))
 	}
 	return list, nil
 }
@@ -206,9 +229,9 @@ func readAuthenticator(a *gatebook.Authenticator, key, transports string) error 
 	return nil
 }
 
-// readAll runs a statement that lists what a user has.
-func readAll[T any](ctx context.Context, p *query, userID string, scan func(*sql.Rows) (T, error)) ([]T, error) {
-	rows, err := p.stmt.QueryContext(ctx, userID)
+// readAll runs a statement that lists rows, such as what a user has.
+func readAll[T any](ctx context.Context, p *query, arg any, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	rows, err := p.stmt.QueryContext(ctx, arg)
 	if err != nil {
 		return nil, err
 	}

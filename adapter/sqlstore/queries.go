@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/gatebook/gatebook/internal/sqldb"
 )
 
 // query is a statement, prepared on the store's pool and then, by database/sql,
@@ -22,6 +24,7 @@ type queries struct {
 	extra []string // further columns of the user table, in their order
 
 	session, sessions, extendSession               query
+	expired, adoptSession, claim                   query
 	accounts, authenticators                       query
 	createUser, touchUser, verifyUser              query
 	deleteUser                                     [6]query
@@ -48,6 +51,7 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 	}
 	q := &queries{extra: extra}
 	user := q.userColumns()
+	now := sqldb.SQLite.Now
 	all := []struct {
 		to   *query
 		text string
@@ -61,6 +65,18 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 				FROM "session" s LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken" WHERE s."userId" = ?1
 				UNION ALL SELECT '', expires, sid, begun, provider, user_agent FROM gatebook_tokens WHERE user_id = ?1)
 			ORDER BY 4 DESC, 2 DESC, 1, 3 LIMIT 1000`},
+		{&q.expired, `SELECT ` + sessionColumns + `, ` + user + `
+			FROM "session" s JOIN "user" u ON u."id" = s."userId"
+			LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken"
+			LEFT JOIN gatebook_subjects k ON k.user_id = u."id"
+			WHERE s."expires" < ? ORDER BY s."expires" LIMIT 200`},
+		{&q.adoptSession, `INSERT INTO gatebook_sessions (digest, sid, user_id, begun, provider, user_agent)
+			SELECT "sessionToken", ?2, "userId", 0, '', '' FROM "session" WHERE "sessionToken" = ?1`},
+		// A claim that ends later than a claim can was made before the clock was
+		// set back.
+		{&q.claim, `INSERT INTO gatebook_jobs (name, holder, until) VALUES ('housekeeping', ?1, ` + now + ` + ?2)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+				WHERE holder = excluded.holder OR until NOT BETWEEN ` + now + ` AND ` + now + ` + 3600000`},
 		{&q.accounts, `SELECT "type", "provider", "providerAccountId", coalesce("expires_at", 0), coalesce("token_type", ''),
 				coalesce("scope", ''), coalesce("session_state", '')
 			FROM "account" WHERE "userId" = ? ORDER BY "provider", "providerAccountId" LIMIT 1000`},

@@ -1,0 +1,13 @@
+-- +goose Up
+-- Who does the housekeeping, so that of several servers one does.
+CREATE TABLE gatebook_jobs (
+	name   text PRIMARY KEY NOT NULL,
+	holder text NOT NULL,
+	until  integer NOT NULL -- milliseconds since 1970
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS gatebook_session_expires ON "session" ("expires");
+
+-- +goose Down
+DROP INDEX gatebook_session_expires;
+DROP TABLE gatebook_jobs;
