@@ -4,7 +4,7 @@ import "github.com/gatebook/gatebook"
 
 var accountRules = []rule{
 	{"link", "A linked account finds its user.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		a, b := account(u.User), account(u.User)
 		b.Provider = "google"
 		w.commit(u, other, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: b},
@@ -13,7 +13,7 @@ var accountRules = []rule{
 		w.is("account", w.find(gatebook.Query{Account: key(b)}).ByAccount, u)
 	}},
 	{"bare", "An account needs no tokens.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		a := gatebook.Account{UserID: u.User.ID, Type: gatebook.TypeOIDC, Provider: "idp", ProviderAccountID: "1"}
 		w.commit(u, gatebook.LinkAccount{Account: a})
 		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
@@ -27,7 +27,7 @@ var accountRules = []rule{
 			{Provider: "p", ProviderAccountID: "012"}, {Provider: "p", ProviderAccountID: "9007199254740993"},
 			{Provider: "p", ProviderAccountID: "9007199254740992"},
 		} {
-			u := create(user())
+			u := create(w.user())
 			a := gatebook.Account{
 				UserID: u.User.ID, Type: gatebook.TypeOAuth,
 				Provider: k.Provider, ProviderAccountID: k.ProviderAccountID,
@@ -40,7 +40,7 @@ var accountRules = []rule{
 		}
 	}},
 	{"link taken", "LinkAccount conflicts when the account is taken, by whomever.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		a := account(u.User)
 		w.commit(u, other, gatebook.LinkAccount{Account: a})
 		b := account(other.User)
@@ -50,7 +50,7 @@ var accountRules = []rule{
 		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
 	}},
 	{"link nobody", "LinkAccount conflicts when the user does not exist.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		a := account(u.User)
 		w.conflicts("an unknown user", gatebook.LinkAccount{Account: a})
 		w.commit(u)
@@ -59,7 +59,7 @@ var accountRules = []rule{
 		}
 	}},
 	{"unlink", "UnlinkAccount deletes that account and no other.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		a, b := account(u.User), account(u.User)
 		w.commit(u, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: b})
 		w.commit(gatebook.UnlinkAccount{UserID: u.User.ID, AccountKey: key(a)})
@@ -71,7 +71,7 @@ var accountRules = []rule{
 		w.commit(gatebook.LinkAccount{Account: a})
 	}},
 	{"unlink nothing", "UnlinkAccount conflicts when the user has no such account.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		a := account(u.User)
 		w.commit(u, other, gatebook.LinkAccount{Account: a})
 		w.conflicts("an unknown account", gatebook.UnlinkAccount{

@@ -16,6 +16,7 @@ type stranger struct{ gatebook.Write }
 
 // scene is a user with everything, and for each write one that conflicts.
 type scene struct {
+	w         *world
 	u, other  gatebook.CreateUser
 	account   gatebook.Account
 	session   gatebook.StoredSession
@@ -33,24 +34,24 @@ type spare struct {
 
 func (w *world) scene() *scene {
 	w.Helper()
-	s := &scene{u: create(user()), other: create(user()), link: link(), check: digest()}
+	s := &scene{w: w, u: create(w.user()), other: create(w.user()), link: link(), check: digest()}
 	s.account, s.session = account(s.u.User), session(s.u.User)
 	s.spare = spare{account(s.u.User), session(s.u.User), link()}
 	w.commit(s.u, s.other, gatebook.LinkAccount{Account: s.spare.account},
 		gatebook.CreateSession{Session: s.spare.session}, gatebook.CreateVerificationToken{Token: s.spare.link}, gatebook.LinkAccount{Account: s.account}, gatebook.CreateSession{Session: s.session},
 		gatebook.CreateVerificationToken{Token: s.link}, gatebook.UseCheck{Digest: s.check, Expires: now})
 
-	sameID, sameEmail, updateEmail := create(user()), create(user()), s.u.User
+	sameID, sameEmail, updateEmail := create(w.user()), create(w.user()), s.u.User
 	sameID.User.ID, sameEmail.User.Email, updateEmail.Email = s.u.User.ID, s.u.User.Email, s.other.User.Email
-	ofNobody, sessionOfNobody := account(user()), session(user())
+	ofNobody, sessionOfNobody := account(w.user()), session(w.user())
 	s.conflicts = []gatebook.Write{
 		sameID,
 		sameEmail,
-		gatebook.UpdateUser{User: user(), Fields: []string{"name"}},
+		gatebook.UpdateUser{User: w.user(), Fields: []string{"name"}},
 		gatebook.UpdateUser{User: updateEmail, Fields: []string{"email"}},
-		gatebook.DeleteUser{ID: uuid()},
+		gatebook.DeleteUser{ID: w.newID()},
 		gatebook.AddSubject{UserID: s.u.User.ID, Subject: record.NewKey()},
-		gatebook.AddSubject{UserID: uuid(), Subject: record.NewKey()},
+		gatebook.AddSubject{UserID: w.newID(), Subject: record.NewKey()},
 		gatebook.LinkAccount{Account: s.account},
 		gatebook.LinkAccount{Account: ofNobody},
 		gatebook.UnlinkAccount{UserID: s.other.User.ID, AccountKey: key(s.account)},
@@ -67,7 +68,7 @@ func (w *world) scene() *scene {
 // everything returns an act's worth of writes of every kind, none of which
 // conflicts, and the query that would find them.
 func (s *scene) everything(handle string) ([]gatebook.Write, gatebook.Query) {
-	u, renamed := create(user()), s.other.User
+	u, renamed := create(s.w.user()), s.other.User
 	a, ns, l, d := account(u.User), session(u.User), link(), digest()
 	renamed.Name = "renamed"
 	return []gatebook.Write{
@@ -157,7 +158,7 @@ var actRules = []rule{
 		}
 	}},
 	{"order of writes", "Writes are carried out in their order.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		a, s := account(u.User), session(u.User)
 		w.conflicts("an account before its user", gatebook.LinkAccount{Account: a}, u)
 		w.conflicts("a session before its user", gatebook.CreateSession{Session: s}, u)
@@ -175,7 +176,7 @@ var actRules = []rule{
 	{"twice in one act", "A write sees those before it in its act: what one used up conflicts in the next.", func(w *world) {
 		s := w.scene()
 		handle := w.handle(s.session.Token)
-		u := create(user())
+		u := create(w.user())
 		newLink, newSession, newAccount := link(), session(s.u.User), account(s.u.User)
 		same := w.intact(s, gatebook.Query{UserID: u.User.ID})
 		for _, wr := range []gatebook.Write{
@@ -194,14 +195,14 @@ var actRules = []rule{
 		}
 	}},
 	{"entries alone", "An act may have entries and no writes.", func(w *world) {
-		entries := []record.Entry{w.entry(user())}
+		entries := []record.Entry{w.entry(w.user())}
 		w.act(&gatebook.Act{Entries: entries})
 		if !w.recorded(entries...) {
 			w.Errorf("the entry is not in the book")
 		}
 	}},
 	{"writes alone", "An act may have writes and no entries.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		w.commit(u)
 		w.found(u)
 		if got := w.log(); len(got) != 0 {
@@ -234,14 +235,17 @@ var actRules = []rule{
 		}
 	}},
 	{"act unchanged", "Commit leaves the act as it was, so that it can be run again.", func(w *world) {
-		u := create(user())
-		u.User.Extra = map[string]any{TextColumn: "x"}
+		u := create(w.user())
+		u.User.Extra = w.extra("x", nil)
 		s := session(u.User)
 		e := w.entry(u.User)
 		act := &gatebook.Act{Writes: []gatebook.Write{u, gatebook.CreateSession{Session: s}}, Entries: []record.Entry{e}}
 		w.act(act)
 		if got := act.Writes[1].(gatebook.CreateSession).Session; got != s || len(act.Writes) != 2 || len(act.Entries) != 1 {
 			w.Errorf("Commit changed the act")
+		}
+		if w.opts.NoExtra {
+			return
 		}
 		// Nor may the store hold on to what the caller goes on to change.
 		u.User.Extra[TextColumn] = "changed by the caller"
@@ -261,7 +265,7 @@ var txRules = []rule{
 		if _, ok := w.a.(SQL); ok {
 			return // the other rules of this group are about these
 		}
-		u := create(user())
+		u := create(w.user())
 		ran := false
 		err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{u}, InTx: func(context.Context, *sql.Tx) error {
 			ran = true
@@ -284,7 +288,7 @@ var txRules = []rule{
 		}
 	}},
 	{"InTx", "InTx runs inside the transaction, after the writes.", onSQL(func(w *world, db *sql.DB) {
-		u := create(user())
+		u := create(w.user())
 		e := w.entry(u.User)
 		ran := 0
 		w.act(&gatebook.Act{Writes: []gatebook.Write{u}, Entries: []record.Entry{e}, InTx: func(ctx context.Context, tx *sql.Tx) error {
@@ -304,7 +308,7 @@ var txRules = []rule{
 		}
 	})},
 	{"InTx alone", "An act may have entries and InTx and no writes.", onSQL(func(w *world, db *sql.DB) {
-		e := w.entry(user())
+		e := w.entry(w.user())
 		ran := false
 		w.act(&gatebook.Act{Entries: []record.Entry{e}, InTx: func(context.Context, *sql.Tx) error {
 			ran = true
@@ -333,7 +337,7 @@ var txRules = []rule{
 	})},
 	{"InTx not reached", "InTx does not run when a write conflicts.", onSQL(func(w *world, db *sql.DB) {
 		err := w.a.Commit(w.ctx, &gatebook.Act{
-			Writes: []gatebook.Write{gatebook.DeleteUser{ID: uuid()}},
+			Writes: []gatebook.Write{gatebook.DeleteUser{ID: w.newID()}},
 			InTx: func(context.Context, *sql.Tx) error {
 				w.Errorf("InTx ran")
 				return nil
@@ -344,7 +348,7 @@ var txRules = []rule{
 		}
 	})},
 	{"InTx panics", "A panic of InTx rolls everything back and goes on to the caller.", onSQL(func(w *world, db *sql.DB) {
-		u := create(user())
+		u := create(w.user())
 		func() {
 			defer func() {
 				if recover() == nil {

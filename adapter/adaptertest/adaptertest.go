@@ -3,8 +3,10 @@
 // library and Gatebook, so that anybody's adapter can be run against it:
 //
 //	func TestAdapter(t *testing.T) {
-//		adaptertest.Run(t, func(t *testing.T) gatebook.Adapter { return open(t) })
+//		adaptertest.Run(t, func(t *testing.T) gatebook.Adapter { return open(t) }, nil)
 //	}
+//
+// A store whose tables cannot hold everything says so in [Options].
 //
 // What no suite can see, such as whether a commit survives loss of power, stays
 // with the adapter's own tests.
@@ -19,6 +21,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,9 +54,12 @@ const patience = 2 * time.Minute
 // each subtest. The adapter must be ready for use, empty but for what its
 // migrations put there, with [TextColumn] and [NumberColumn] in its user table,
 // and is released with t.Cleanup. A failure begins with the rule that was
-// broken.
-func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter) {
+// broken. Opts may be nil.
+func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter, opts *Options) {
 	t.Helper()
+	if opts == nil {
+		opts = new(Options)
+	}
 	for _, group := range []struct {
 		name  string
 		rules []rule
@@ -65,6 +72,7 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter) {
 		{"Passkey", passkeyRules},
 		{"Keep", keepRules},
 		{"Once", onceRules},
+		{"Time", timeRules},
 		{"Act", actRules},
 		{"Outbox", outboxRules},
 		{"Race", raceRules},
@@ -77,7 +85,7 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter) {
 					ctx, cancel := context.WithTimeoutCause(t.Context(), patience,
 						fmt.Errorf("still not done after %v", patience))
 					defer cancel()
-					w := &world{T: t, ctx: ctx, rule: r.text, a: newAdapter(t)}
+					w := &world{T: t, ctx: ctx, rule: r.text, opts: opts, a: newAdapter(t)}
 					r.test(w)
 				})
 			}
@@ -97,6 +105,7 @@ type world struct {
 	*testing.T
 	ctx  context.Context
 	rule string
+	opts *Options
 	a    gatebook.Adapter
 	id   book.Identity
 }
@@ -135,16 +144,45 @@ func digest() (d [32]byte) {
 	return d
 }
 
+// lastID is the last number given to a user where ids are numbers that the
+// database does not make.
+var lastID atomic.Int64
+
+// newID returns an id for a user, that none has.
+func (w *world) newID() string {
+	w.Helper()
+	if m, ok := w.a.(gatebook.IDMaker); ok {
+		id, err := m.NewUserID(w.ctx, gatebook.User{}, nil)
+		if err != nil {
+			w.Fatalf("NewUserID: %v", err)
+		}
+		return id
+	}
+	if w.opts.IDs == IntegerIDs {
+		return strconv.FormatInt(1000+lastID.Add(1), 10)
+	}
+	return uuid()
+}
+
 // user returns a user that nobody else in the test is.
-func user() gatebook.User {
-	id := uuid()
+func (w *world) user() gatebook.User {
+	w.Helper()
+	name := uuid()
 	return gatebook.User{
-		ID:            id,
-		Name:          "Ada " + id[len(id)-4:],
-		Email:         id + "@example.com",
-		Image:         "https://example.com/" + id + ".png",
+		ID:            w.newID(),
+		Name:          "Ada " + name[len(name)-4:],
+		Email:         name + "@example.com",
+		Image:         "https://example.com/" + name + ".png",
 		EmailVerified: now,
 	}
+}
+
+// extra returns values for [TextColumn] and [NumberColumn], if there are such.
+func (w *world) extra(text, number any) map[string]any {
+	if w.opts.NoExtra {
+		return nil
+	}
+	return map[string]any{TextColumn: text, NumberColumn: number}
 }
 
 func create(u gatebook.User) gatebook.CreateUser {
@@ -395,6 +433,7 @@ func stamp(t time.Time) string {
 // is wants the user found to be the one created.
 func (w *world) is(by string, got *gatebook.FoundUser, want gatebook.CreateUser) {
 	w.Helper()
+	want.User.EmailVerified = w.opts.EmailVerified.cut(want.User.EmailVerified)
 	if g, s := showUser(got), showUser(&gatebook.FoundUser{User: want.User, Subject: want.Subject}); g != s {
 		w.Errorf("Find by %s = %s, want %s", by, g, s)
 	}
@@ -411,11 +450,16 @@ func plain(t time.Time) time.Time {
 // nothing reports whether f says that nothing exists.
 func nothing(f *gatebook.Found) bool { return reflect.DeepEqual(*f, gatebook.Found{}) }
 
-func plainLink(l *gatebook.VerificationToken) gatebook.VerificationToken {
-	if l == nil {
-		return gatebook.VerificationToken{}
+// sameLink wants got to be the magic link's row that was created.
+func (w *world) sameLink(got *gatebook.VerificationToken, want gatebook.VerificationToken) {
+	w.Helper()
+	want.Expires = w.opts.LinkExpires.cut(want.Expires)
+	if got == nil {
+		w.Errorf("Find by verification = nil, want %v", want)
+		return
 	}
-	c := *l
-	c.Expires = plain(c.Expires)
-	return c
+	l := *got
+	if l.Expires = plain(l.Expires); l != want {
+		w.Errorf("Find by verification = %v, want %v", l, want)
+	}
 }

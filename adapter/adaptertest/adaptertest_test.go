@@ -32,7 +32,7 @@ func TestSuite(t *testing.T) {
 			a = fault.spoil(a)
 		}
 		return a
-	})
+	}, nil)
 }
 
 // TestFaults breaks an adapter in one way after the other and wants the suite
@@ -218,7 +218,7 @@ var faults = map[string]struct {
 		}
 		return gatebook.UseCheck{Digest: [32]byte{byte(time.Now().UnixNano())}, Expires: time.Now()}
 	})},
-	"whole seconds": {"Times are UTC and kept to the millisecond.", writing(func(w gatebook.Write) gatebook.Write {
+	"whole seconds": {"Times are UTC and kept to the millisecond, whatever zone", writing(func(w gatebook.Write) gatebook.Write {
 		if c, ok := w.(gatebook.CreateSession); ok {
 			c.Session.Expires = c.Session.Expires.Truncate(time.Second)
 			return c
@@ -357,7 +357,7 @@ var faults = map[string]struct {
 			return f, err
 		}}
 	}},
-	"local time": {"Times are UTC and kept to the millisecond.", func(a gatebook.Adapter) gatebook.Adapter {
+	"local time": {"Times are UTC and kept to the millisecond, whatever zone", func(a gatebook.Adapter) gatebook.Adapter {
 		return broken{Adapter: a, session: func(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
 			f, err := a.Session(ctx, token)
 			if err == nil {
@@ -428,7 +428,7 @@ func Example() {
 		t.Helper()
 		adaptertest.Run(t, func(*testing.T) gatebook.Adapter {
 			return memory.New() // your adapter, empty, on a database of its own
-		})
+		}, nil)
 	}
 	_ = testAdapter
 }

@@ -18,7 +18,7 @@ func unlink(a gatebook.Account) gatebook.UnlinkAccount {
 
 var keepRules = []rule{
 	{"one left", "KeepAccount changes nothing while an account is left.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		a, b := account(u.User), account(u.User)
 		w.commit(u, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: b})
 		w.commit(unlink(a), keep(u.User))
@@ -26,21 +26,21 @@ var keepRules = []rule{
 		w.found(u)
 	}},
 	{"last", "KeepAccount conflicts after the write that removes the last account.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		a := account(u.User)
 		w.commit(u, other, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: account(other.User)})
 		w.conflicts("the last account", unlink(a), keep(u.User))
 		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
 	}},
 	{"order", "KeepAccount looks at what the writes before it left.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		a, b := account(u.User), account(u.User)
 		w.commit(u, gatebook.LinkAccount{Account: a})
 		w.commit(unlink(a), gatebook.LinkAccount{Account: b}, keep(u.User))
 		w.conflicts("the last account, linked in the same act", unlink(b), keep(u.User), gatebook.LinkAccount{Account: a})
 	}},
 	{"providers", "KeepAccount counts accounts at the named providers alone, exactly.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		a, b := account(u.User), account(u.User)
 		b.Provider = "GitHub"
 		w.commit(u, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: b})
@@ -49,12 +49,12 @@ var keepRules = []rule{
 		w.commit(unlink(b), keep(u.User))
 	}},
 	{"nobody", "KeepAccount conflicts when the user does not exist.", func(w *world) {
-		w.conflicts("an unknown user", keep(user()))
-		u := create(user())
+		w.conflicts("an unknown user", keep(w.user()))
+		u := create(w.user())
 		w.conflicts("a user without accounts", u, keep(u.User))
 	}},
 	{"passkey", "An account of a passkey counts only while the passkey is there.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		p, a := passkey(u.User)
 		b := account(u.User)
 		w.commit(u, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: b})
@@ -65,7 +65,7 @@ var keepRules = []rule{
 		w.samePasskey(p)
 	}},
 	{"race", "Of concurrent acts that each remove one account and keep another exactly one account is left.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		accounts := make([]gatebook.Account, racers)
 		writes := []gatebook.Write{u}
 		for i := range accounts {

@@ -19,14 +19,14 @@ var outboxRules = []rule{
 		if b == nil || b != w.a.Book() {
 			w.Errorf("Book returns nil or different values")
 		}
-		w.commit(create(user()))
+		w.commit(create(w.user()))
 		if b != w.a.Book() {
 			w.Errorf("Book returns another value after an act")
 		}
 	}},
 	{"recorded", "When Commit returns nil its entries are in the outbox.", func(w *world) {
-		e, never := w.entry(user()), w.entry(user())
-		w.act(&gatebook.Act{Writes: []gatebook.Write{create(user())}, Entries: []record.Entry{e}})
+		e, never := w.entry(w.user()), w.entry(w.user())
+		w.act(&gatebook.Act{Writes: []gatebook.Write{create(w.user())}, Entries: []record.Entry{e}})
 		if !w.recorded(e) {
 			w.Errorf("the entry is not in the book right after Commit")
 		}
@@ -39,7 +39,7 @@ var outboxRules = []rule{
 		}
 	}},
 	{"kept", "Entries are kept byte for byte, with their blocks and search terms.", func(w *world) {
-		u := user()
+		u := w.user()
 		small, large := w.entry(u), w.large(u)
 		w.act(&gatebook.Act{Entries: []record.Entry{small, large}})
 		got := w.entries(book.Query{Filter: book.Filter{UserID: u.ID}})
@@ -65,9 +65,9 @@ var outboxRules = []rule{
 		for range 5 {
 			var entries []record.Entry
 			for range 40 {
-				entries = append(entries, w.entry(user()))
+				entries = append(entries, w.entry(w.user()))
 			}
-			w.act(&gatebook.Act{Writes: []gatebook.Write{create(user())}, Entries: entries})
+			w.act(&gatebook.Act{Writes: []gatebook.Write{create(w.user())}, Entries: entries})
 			want = append(want, ids(entries)...)
 		}
 		if got := w.log(); !slices.Equal(got, want) {
@@ -77,7 +77,7 @@ var outboxRules = []rule{
 	{"order of acts", "An act begun after another's commit comes after it.", func(w *world) {
 		var want []string
 		for i := range 60 {
-			e := w.entry(user())
+			e := w.entry(w.user())
 			act := &gatebook.Act{Entries: []record.Entry{e}}
 			if i%2 == 0 {
 				act.Writes = []gatebook.Write{gatebook.UseCheck{Digest: digest(), Expires: now}}
@@ -95,7 +95,7 @@ var outboxRules = []rule{
 	{"order of writes", "Acts that wrote the same row come in the order of those writes.", func(w *world) {
 		// Linking succeeds only after an unlinking and the other way round, so
 		// whoever raced, the log must alternate.
-		u := create(user())
+		u := create(w.user())
 		a := account(u.User)
 		w.commit(u)
 		linked := make(map[string]bool)
@@ -152,7 +152,7 @@ var outboxRules = []rule{
 		}
 	}},
 	{"last write", "The last act in the log to write a row is the one whose value the row has.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		w.commit(u)
 		names := make(map[string]string)
 		var acts []*gatebook.Act

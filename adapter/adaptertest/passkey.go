@@ -45,7 +45,7 @@ func (w *world) passkeys(userID string) []gatebook.Authenticator {
 
 var passkeyRules = []rule{
 	{"kept", "A passkey is found by its credential id, and listed, as it was created.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		full, account := passkey(u.User)
 		bare, _ := passkey(u.User)
 		bare.Transports, bare.BackedUp, bare.DeviceType, bare.Counter = nil, false, "singleDevice", 0
@@ -58,7 +58,7 @@ var passkeyRules = []rule{
 		}
 	}},
 	{"list", "Authenticators lists the passkeys of that user by credential id; an unknown user has none.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		w.commit(u, other)
 		var want []string
 		for range 5 {
@@ -75,12 +75,12 @@ var passkeyRules = []rule{
 		if !slices.Equal(got, want) {
 			w.Errorf("Authenticators = %q, want %q", got, want)
 		}
-		if list := w.passkeys(uuid()); len(list) != 0 {
+		if list := w.passkeys(w.newID()); len(list) != 0 {
 			w.Errorf("Authenticators of an unknown user = %d rows", len(list))
 		}
 	}},
 	{"unknown", "An unknown credential id finds nothing; letters count.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		p, _ := passkey(u.User)
 		p.CredentialID = "AbCd"
 		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p})
@@ -91,7 +91,7 @@ var passkeyRules = []rule{
 		}
 	}},
 	{"taken", "CreateAuthenticator conflicts when the credential id is taken, by whomever.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		p, _ := passkey(u.User)
 		w.commit(u, other, gatebook.CreateAuthenticator{Authenticator: p})
 		w.conflicts("the user's own passkey", gatebook.CreateAuthenticator{Authenticator: p})
@@ -101,14 +101,14 @@ var passkeyRules = []rule{
 		w.samePasskey(p)
 	}},
 	{"nobody's", "CreateAuthenticator conflicts when the user does not exist.", func(w *world) {
-		p, _ := passkey(user())
+		p, _ := passkey(w.user())
 		w.conflicts("an unknown user", gatebook.CreateAuthenticator{Authenticator: p})
 		if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got != nil {
 			w.Errorf("the passkey of a conflict is found: %+v", got)
 		}
 	}},
 	{"count", "CountAuthenticator moves the counter from the stored one, and conflicts from any other.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		p, _ := passkey(u.User)
 		other, _ := passkey(u.User)
 		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: other})
@@ -124,7 +124,7 @@ var passkeyRules = []rule{
 		w.samePasskey(p)
 	}},
 	{"delete", "DeleteAuthenticator deletes that passkey, and conflicts when the user has no such passkey.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		p, _ := passkey(u.User)
 		kept, _ := passkey(u.User)
 		w.commit(u, other, gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: kept})
@@ -139,7 +139,7 @@ var passkeyRules = []rule{
 		w.samePasskey(kept)
 	}},
 	{"user deleted", "DeleteUser takes the user's passkeys.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		p, _ := passkey(u.User)
 		kept, _ := passkey(other.User)
 		w.commit(u, other, gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: kept})
@@ -150,7 +150,7 @@ var passkeyRules = []rule{
 		w.samePasskey(kept)
 	}},
 	{"rolled back", "An act that conflicts leaves passkeys as they were.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		p, _ := passkey(u.User)
 		fresh, _ := passkey(u.User)
 		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p})
@@ -164,7 +164,7 @@ var passkeyRules = []rule{
 		}
 	}},
 	{"one wins", "Of many who move a counter from the same value at once one wins.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		p, _ := passkey(u.User)
 		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p})
 		won := w.oneWins(func(i int) []gatebook.Write {
@@ -175,7 +175,7 @@ var passkeyRules = []rule{
 		}
 	}},
 	{"accounts", "Accounts lists the accounts of that user, by provider and id, without tokens.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		a, b := account(u.User), account(u.User)
 		b.Provider = "a-provider"
 		_, c := passkey(u.User)
@@ -191,7 +191,7 @@ var passkeyRules = []rule{
 		if want := []gatebook.Account{b, a, c}; !reflect.DeepEqual(list, want) {
 			w.Errorf("Accounts = %+v, want %+v", list, want)
 		}
-		if list, err := w.a.Accounts(w.ctx, uuid()); err != nil || len(list) != 0 {
+		if list, err := w.a.Accounts(w.ctx, w.newID()); err != nil || len(list) != 0 {
 			w.Errorf("Accounts of an unknown user = %d rows, %v", len(list), err)
 		}
 	}},

@@ -39,7 +39,7 @@ func (w *world) oneWins(write func(i int) []gatebook.Write) int {
 	w.Helper()
 	var acts []*gatebook.Act
 	for i := range racers {
-		acts = append(acts, &gatebook.Act{Writes: write(i), Entries: []record.Entry{w.entry(user())}})
+		acts = append(acts, &gatebook.Act{Writes: write(i), Entries: []record.Entry{w.entry(w.user())}})
 	}
 	winner, winners := -1, 0
 	w.together(racers, func(i int) error { return w.a.Commit(w.ctx, acts[i]) }, func(i int, err error) {
@@ -73,7 +73,7 @@ var raceRules = []rule{
 		w.commit(gatebook.CreateVerificationToken{Token: l})
 		var users []gatebook.CreateUser
 		for range racers {
-			users = append(users, create(user()))
+			users = append(users, create(w.user()))
 		}
 		winner := w.oneWins(func(i int) []gatebook.Write {
 			return []gatebook.Write{users[i], gatebook.UseVerificationToken{Identifier: l.Identifier, Hash: l.Hash}}
@@ -92,7 +92,7 @@ var raceRules = []rule{
 		users := make([]gatebook.CreateUser, racers)
 		var writes []gatebook.Write
 		for i := range users {
-			users[i] = create(user())
+			users[i] = create(w.user())
 			writes = append(writes, users[i])
 		}
 		w.commit(writes...)
@@ -108,7 +108,7 @@ var raceRules = []rule{
 		address := uuid() + "@example.com"
 		users := make([]gatebook.CreateUser, racers)
 		winner := w.oneWins(func(i int) []gatebook.Write {
-			users[i] = create(user())
+			users[i] = create(w.user())
 			users[i].User.Email = address
 			a := account(users[i].User)
 			return []gatebook.Write{users[i], gatebook.LinkAccount{Account: a}}
@@ -125,7 +125,7 @@ var raceRules = []rule{
 		users := make([]gatebook.CreateUser, racers)
 		var writes []gatebook.Write
 		for i := range users {
-			users[i] = create(user())
+			users[i] = create(w.user())
 			writes = append(writes, users[i])
 		}
 		w.commit(writes...)
@@ -140,7 +140,7 @@ var raceRules = []rule{
 		}
 	}},
 	{"session", "Of concurrent acts that create a session of one token exactly one succeeds.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		w.commit(u)
 		s := session(u.User)
 		w.oneWins(func(i int) []gatebook.Write {
@@ -150,14 +150,14 @@ var raceRules = []rule{
 		})
 	}},
 	{"end of session", "Of concurrent acts that delete one session exactly one succeeds.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		s := session(u.User)
 		w.commit(u, gatebook.CreateSession{Session: s})
 		h := w.handle(s.Token)
 		w.oneWins(func(int) []gatebook.Write { return []gatebook.Write{gatebook.DeleteSession{Handle: h}} })
 	}},
 	{"subject", "Of concurrent acts that add one user's subject key exactly one succeeds.", func(w *world) {
-		u := gatebook.CreateUser{User: user()}
+		u := gatebook.CreateUser{User: w.user()}
 		w.commit(u)
 		keys := make([]record.Key, racers)
 		winner := w.oneWins(func(i int) []gatebook.Write {
@@ -168,13 +168,13 @@ var raceRules = []rule{
 		w.found(u)
 	}},
 	{"end of user", "Of concurrent acts that delete one user exactly one succeeds.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		w.commit(u)
 		w.oneWins(func(int) []gatebook.Write { return []gatebook.Write{gatebook.DeleteUser{ID: u.User.ID}} })
 	}},
 	{"sign-in and end of user", "A session or account created while its user is deleted is gone with the user, or conflicts.", func(w *world) {
 		for range 4 {
-			u := create(user())
+			u := create(w.user())
 			w.commit(u)
 			sessions := make([]gatebook.StoredSession, racers)
 			accounts := make([]gatebook.Account, racers)
@@ -203,7 +203,7 @@ var raceRules = []rule{
 		}
 	}},
 	{"renewal and sign-out", "ExtendSession at the moment of sign-out does not bring the session back.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		w.commit(u)
 		for range 20 {
 			s := session(u.User)
@@ -225,7 +225,7 @@ var raceRules = []rule{
 		}
 	}},
 	{"all methods", "All methods may be called concurrently.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		s := session(u.User)
 		w.commit(u, gatebook.CreateSession{Session: s})
 		w.together(racers, func(i int) (err error) {
@@ -239,7 +239,7 @@ var raceRules = []rule{
 			case 3:
 				err = w.a.ExtendSession(w.ctx, s.Token, now)
 			case 4:
-				err = w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{create(user())}})
+				err = w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{create(w.user())}})
 			case 5:
 				_, err = w.a.Sweep(w.ctx, now)
 			}
@@ -256,7 +256,7 @@ var errHungUp = errors.New("the visitor hung up")
 
 var contextRules = []rule{
 	{"ended", "A method whose context has ended returns an error that matches its cause, and does nothing.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		s, l, d := session(u.User), link(), digest()
 		l.Expires = time.UnixMilli(1).UTC()
 		w.commit(u, gatebook.CreateSession{Session: s}, gatebook.CreateVerificationToken{Token: l})
@@ -310,7 +310,7 @@ var contextRules = []rule{
 		s := w.scene()
 		done, undone := 0, 0
 		for i := range 60 {
-			u, d := create(user()), digest()
+			u, d := create(w.user()), digest()
 			e := w.entry(u.User)
 			writes := []gatebook.Write{u}
 			for range 100 {
@@ -337,7 +337,7 @@ var contextRules = []rule{
 		w.found(s.u)
 	}},
 	{"InTx", "When the context ends inside InTx the act is done wholly or not at all.", onSQL(func(w *world, _ *sql.DB) {
-		u := create(user())
+		u := create(w.user())
 		e := w.entry(u.User)
 		ctx, cancel := context.WithCancelCause(w.ctx)
 		err := w.a.Commit(ctx, &gatebook.Act{Writes: []gatebook.Write{u}, Entries: []record.Entry{e}, InTx: func(context.Context, *sql.Tx) error {
@@ -350,13 +350,13 @@ var contextRules = []rule{
 		if err != nil && !errors.Is(err, errHungUp) {
 			w.Errorf("Commit = %v, want an error that matches the context's cause", err)
 		}
-		w.commit(create(user()))
+		w.commit(create(w.user()))
 	})},
 	{"waiting", "A Commit that waits for another returns when its context ends.", onSQL(func(w *world, _ *sql.DB) {
 		inside, release := make(chan struct{}), make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{create(user())}, InTx: func(context.Context, *sql.Tx) error {
+			err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{create(w.user())}, InTx: func(context.Context, *sql.Tx) error {
 				close(inside)
 				<-release
 				return nil
@@ -369,7 +369,7 @@ var contextRules = []rule{
 		ctx, cancel := context.WithCancelCause(w.ctx)
 		timer := time.AfterFunc(20*time.Millisecond, func() { cancel(errHungUp) })
 		defer timer.Stop()
-		u := create(user())
+		u := create(w.user())
 		// On a database with row locks it need not wait at all.
 		err := w.a.Commit(ctx, &gatebook.Act{Writes: []gatebook.Write{u}})
 		close(release)

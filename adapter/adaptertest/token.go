@@ -34,7 +34,7 @@ func (w *world) revoked(id string) {
 
 var tokenRules = []rule{
 	{"noted", "A noted token session is found by its sid, and listed with the database sessions.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		note, row, theirs := session(u.User), session(u.User), session(other.User)
 		note.Token, note.UserAgent = "", "Browser/1.0 (\u00e4)"
 		row.Begun = row.Begun.Add(time.Second)
@@ -46,7 +46,7 @@ var tokenRules = []rule{
 		}
 	}},
 	{"user agent", "A database session keeps its user agent.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		s := session(u.User)
 		s.UserAgent = "Browser/1.0"
 		w.commit(u, gatebook.CreateSession{Session: s})
@@ -56,7 +56,7 @@ var tokenRules = []rule{
 		}
 	}},
 	{"noted anew", "NoteSession replaces what was noted of the sid.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		note := session(u.User)
 		note.Token = ""
 		w.commit(u, gatebook.NoteSession{Session: note})
@@ -65,7 +65,7 @@ var tokenRules = []rule{
 		w.sameNote(note)
 	}},
 	{"revoked", "RevokeToken ends a token session for good and forgets its note.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		note, other := session(u.User), session(u.User)
 		w.commit(u, gatebook.NoteSession{Session: note}, gatebook.NoteSession{Session: other})
 		revoke := gatebook.RevokeToken{ID: note.ID, Expires: now}
@@ -88,7 +88,7 @@ var tokenRules = []rule{
 		w.conflicts("a revoked session", gatebook.RevokeToken{ID: id, Expires: now})
 	}},
 	{"revoked for long enough", "A revocation is kept as long as the note would have been.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		note := session(u.User)
 		w.commit(u, gatebook.NoteSession{Session: note}, gatebook.RevokeToken{ID: note.ID, Expires: now})
 		if _, err := w.a.Sweep(w.ctx, note.Expires); err != nil {
@@ -103,7 +103,7 @@ var tokenRules = []rule{
 		}
 	}},
 	{"rolled back", "An act that conflicts leaves notes and revocations as they were.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		note := session(u.User)
 		note.Token = ""
 		fresh := uuid()
@@ -116,7 +116,7 @@ var tokenRules = []rule{
 		}
 	}},
 	{"user deleted", "DeleteUser revokes the user's noted token sessions.", func(w *world) {
-		u, other := create(user()), create(user())
+		u, other := create(w.user()), create(w.user())
 		note, kept := session(u.User), session(other.User)
 		kept.Token = ""
 		w.commit(u, other, gatebook.NoteSession{Session: note}, gatebook.NoteSession{Session: kept})
@@ -125,14 +125,14 @@ var tokenRules = []rule{
 		w.sameNote(kept)
 	}},
 	{"one wins", "Of many who revoke a token session at once one wins.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		note := session(u.User)
 		w.commit(u, gatebook.NoteSession{Session: note})
 		w.oneWins(func(int) []gatebook.Write { return []gatebook.Write{gatebook.RevokeToken{ID: note.ID, Expires: now}} })
 		w.revoked(note.ID)
 	}},
 	{"renewal and end", "NoteSession at the moment of RevokeToken does not bring the session back.", func(w *world) {
-		u := create(user())
+		u := create(w.user())
 		w.commit(u)
 		for range 20 {
 			note := session(u.User)
@@ -166,10 +166,10 @@ var tokenRules = []rule{
 		}
 		links := w.find(gatebook.Query{LinksTo: l.Identifier}).Links
 		if len(links) != 100 || !slices.IsSortedFunc(links, func(a, b time.Time) int { return b.Compare(a) }) ||
-			!links[0].Equal(now.Add(102*time.Second)) {
+			!links[0].Equal(w.opts.LinkExpires.cut(now.Add(102*time.Second))) {
 			w.Errorf("Find = %d links, the first expiring at %v", len(links), links)
 		}
-		if got := w.find(gatebook.Query{LinksTo: other.Identifier}).Links; len(got) != 1 || !plain(got[0]).Equal(other.Expires) {
+		if got := w.find(gatebook.Query{LinksTo: other.Identifier}).Links; len(got) != 1 || !plain(got[0]).Equal(w.opts.LinkExpires.cut(other.Expires)) {
 			w.Errorf("Find of one link = %v, want %v", got, other.Expires)
 		}
 		if got := w.find(gatebook.Query{LinksTo: uuid() + "@example.com"}).Links; len(got) != 0 {

@@ -13,7 +13,7 @@ import (
 )
 
 func TestAdapter(t *testing.T) {
-	adaptertest.Run(t, func(*testing.T) gatebook.Adapter { return memory.New() })
+	adaptertest.Run(t, func(*testing.T) gatebook.Adapter { return memory.New() }, nil)
 }
 
 func Example() {

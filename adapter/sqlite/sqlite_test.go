@@ -26,7 +26,7 @@ func TestAdapter(t *testing.T) {
 			exec(t, open(t, path).SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
 		}
 		return open(t, path)
-	})
+	}, nil)
 }
 
 // TestNewAdapter runs the suite on an application's own pool, whose
@@ -42,7 +42,7 @@ func TestNewAdapter(t *testing.T) {
 			exec(t, db.SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
 		}
 		return db
-	})
+	}, nil)
 }
 
 const good = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
