@@ -74,6 +74,7 @@ const (
 	SourceApp      = "app"      // the application, through a method of Auth
 	SourceAuthjs   = "authjs"   // read from what Auth.js wrote
 	SourceForeign  = "foreign"  // what another program wrote, first met by us
+	SourceImport   = "import"   // an import of users
 )
 
 // Outcomes of an entry.
