@@ -1,5 +1,7 @@
 #!/bin/bash
 # Runs the benchmarks that a bound rests on; RUN=pattern selects.
 source "$(dirname "$0")/lib.sh"
+source scripts/provide.sh
 
-exec go run ./test/bench ${RUN:+-run "$RUN"}
+provide_databases
+beside go run ./test/bench ${RUN:+-run "$RUN"}

@@ -14,7 +14,15 @@
 #	GATEBOOK_TEST_NGINX         nginx, in front of the handler
 #	GATEBOOK_TEST_CADDY         Caddy, in front of the handler
 #
-# A path given from outside is kept. unprovided() prints what is missing.
+# and for database servers, if they cannot be had, only that reason; beside()
+# starts them and tells the address:
+#
+#	GATEBOOK_TEST_POSTGRES      postgres://user:password@host:port/postgres
+#	GATEBOOK_TEST_MYSQL         user:password@tcp(host:port)/  of MariaDB
+#	GATEBOOK_TEST_REDIS         redis://:password@host:port
+#
+# A path or address given from outside is kept. unprovided() prints what is
+# missing.
 # shellcheck shell=bash
 
 node_min=20
@@ -110,6 +118,38 @@ provide_proxy() {
 	printf -v "$1" %s "$found"
 }
 
+# Debian's PostgreSQL keeps its programs away from the PATH.
+has_postgres() { command -v postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres'; }
+has_mariadb() { PATH=$PATH:/usr/sbin command -v mariadbd && command -v mariadb-install-db; }
+has_redis() { command -v redis-server || command -v valkey-server; }
+
+# provide_database NAME WHAT CHECK PACKAGE installs a database server. Where that
+# cannot be, the variable NAME says why; else it is left to beside().
+provide_database() {
+	local why="not installed"
+	if [ -n "${!1:-}" ] || "$3" >/dev/null; then
+		return
+	fi
+	if may_apt; then
+		if apt_install_idle "$4" && "$3" >/dev/null; then
+			return
+		fi
+		why="apt-get install $4 failed"
+	else
+		why="not installed, and this is not root on a system with apt-get"
+	fi
+	printf -v "$1" %s "missing: $2: $why"
+}
+
+# beside runs a command beside database servers on free ports of the loopback
+# address and on folders of their own, which end with it, however it ends. A
+# server whose variable is set is not started.
+beside() {
+	mkdir -p bin
+	go build -o bin/servers ./test/servers
+	bin/servers "$@"
+}
+
 node_fits() {
 	"$1" -e "process.exit(+process.versions.node.split('.')[0] >= $node_min ? 0 : 1)" 2>/dev/null
 }
@@ -187,9 +227,17 @@ provide() {
 	provide_strace
 	provide_proxy GATEBOOK_TEST_NGINX nginx nginx-light
 	provide_proxy GATEBOOK_TEST_CADDY caddy caddy
+	provide_databases
 	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_NEXTJS
 	export GATEBOOK_TEST_CLIENTS GATEBOOK_TEST_STRACE
 	export GATEBOOK_TEST_NGINX GATEBOOK_TEST_CADDY
+}
+
+provide_databases() {
+	provide_database GATEBOOK_TEST_POSTGRES PostgreSQL has_postgres postgresql
+	provide_database GATEBOOK_TEST_MYSQL MariaDB has_mariadb mariadb-server-core
+	provide_database GATEBOOK_TEST_REDIS Redis has_redis redis-server
+	export GATEBOOK_TEST_POSTGRES GATEBOOK_TEST_MYSQL GATEBOOK_TEST_REDIS
 }
 
 # unprovided prints a line for each part that is missing and fails if there is
@@ -197,7 +245,8 @@ provide() {
 unprovided() {
 	local part missing=
 	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES" "$GATEBOOK_TEST_NEXTJS" \
-		"$GATEBOOK_TEST_CLIENTS" "$GATEBOOK_TEST_STRACE" "$GATEBOOK_TEST_NGINX" "$GATEBOOK_TEST_CADDY"; do
+		"$GATEBOOK_TEST_CLIENTS" "$GATEBOOK_TEST_STRACE" "$GATEBOOK_TEST_NGINX" "$GATEBOOK_TEST_CADDY" \
+		"${GATEBOOK_TEST_POSTGRES:-}" "${GATEBOOK_TEST_MYSQL:-}" "${GATEBOOK_TEST_REDIS:-}"; do
 		case $part in
 		missing:*)
 			say "skipped what needs ${part#missing: }"

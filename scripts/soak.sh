@@ -6,6 +6,6 @@ source scripts/provide.sh
 
 provide
 status=0
-GATEBOOK_SOAK=1 go test -race -count=1 -timeout=6h ${RUN:+-run "$RUN"} ./test/... || status=$?
+GATEBOOK_SOAK=1 beside go test -race -count=1 -timeout=6h ${RUN:+-run "$RUN"} ./test/... || status=$?
 unprovided || status=1
 exit "$status"

@@ -5,6 +5,6 @@ source scripts/provide.sh
 
 provide
 status=0
-go test -race -shuffle=on -timeout=15m work || status=$?
+beside go test -race -shuffle=on -timeout=15m work || status=$?
 unprovided || status=1
 exit "$status"

@@ -1,7 +1,9 @@
 // Package need gives tests what they use beside Go: a browser, Node.js and npm
-// packages. A test asks for a part at its beginning and gets its path:
+// packages, databases. A test asks for a part at its beginning and gets its path
+// or address:
 //
 //	chromium := need.Chromium(t)
+//	url := need.Postgres(t)
 //
 // Where the part is missing the test is skipped, with one line that says what
 // is missing and why; with CI=true it fails, because in CI a part that was not
@@ -168,11 +170,17 @@ func part(t testing.TB, env string, look func() (path, missing string)) string {
 	if missing == "" {
 		return path
 	}
+	without(t, missing)
+	return ""
+}
+
+// without skips a test that cannot have what it needs; in CI it fails.
+func without(t testing.TB, missing string) {
+	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("needs %s; with CI=true that is a failure", missing)
 	}
 	t.Skipf("needs %s (`make test` installs it where it can)", missing)
-	return ""
 }
 
 // find returns a path, or what is missing and why.
