@@ -11,6 +11,11 @@ import (
 var SQLite = Dialect{
 	Name:     "sqlite",
 	Now:      "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+	Queue:    true,
+	Prepared: true,
+	quote:    `"`,
+	greatest: "MAX",
+	text:     "TEXT",
 	begin:    "BEGIN IMMEDIATE",
 	hasTable: "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = ?",
 	// A transaction that database/sql began is deferred unless the data source
@@ -19,6 +24,9 @@ var SQLite = Dialect{
 	lock:     "DELETE FROM gatebook_migrations WHERE 0",
 	check:    checkSQLite,
 	classify: classifySQLite,
+	// Everything else, a failed sync too, leaves it open: the commit may be found
+	// again when the log is recovered.
+	refused: func(err error) bool { return classifySQLite(err) != nil },
 }
 
 // checkSQLite refuses settings that belong to the connection, not to the file,
