@@ -66,6 +66,40 @@ func (s *SQL) Insert(ctx context.Context, tx *sql.Tx, entries []record.Entry) er
 	if len(entries) == 0 {
 		return nil
 	}
+	_, err := s.db.Exec(ctx, tx, s.bind("INSERT INTO gatebook_outbox (id, header, blocks, terms) VALUES "+
+		tuples(len(entries), "(?, ?, ?, ?)")), outboxArgs(entries)...)
+	if err != nil {
+		return fmt.Errorf("insert into the outbox: %w", s.db.Classify(err))
+	}
+	return nil
+}
+
+// InsertFrom returns a statement, and its arguments, that inserts entries into
+// the outbox once for each row of from, a relation that has one row, or none
+// when the act must not take place. It is for a dialect with CTE: the statement
+// goes into the WITH of the act's one statement, and from must read what the
+// act's other writes return, so that they and their locks come before the
+// entries get their numbers. There must be entries. The text depends only on
+// from and the number of entries, and has still to be given to
+// [sqldb.Dialect.Bind] with the rest.
+func (s *SQL) InsertFrom(from string, entries []record.Entry) (query string, args []any) {
+	d := s.db.Dialect()
+	var rows strings.Builder
+	for i := range entries {
+		if i > 0 {
+			rows.WriteString(", ")
+		}
+		fmt.Fprintf(&rows, "(%d, %s, %s, %s, %s)", i, d.Param(sqldb.Text),
+			d.Param(sqldb.Bytes), d.Param(sqldb.Bytes), d.Param(sqldb.Bytes))
+	}
+	// The numbers are given after sorting, as the default of a column of a query
+	// in order is.
+	return "INSERT INTO gatebook_outbox (id, header, blocks, terms) SELECT e.id, e.header, e.blocks, e.terms FROM " + from +
+		" CROSS JOIN (VALUES " + rows.String() + ") AS e (ord, id, header, blocks, terms) ORDER BY e.ord", outboxArgs(entries)
+}
+
+// outboxArgs returns the columns of the outbox, row by row.
+func outboxArgs(entries []record.Entry) []any {
 	size := 0
 	for _, e := range entries {
 		size += packedSize(e)
@@ -81,13 +115,11 @@ func (s *SQL) Insert(ctx context.Context, tx *sql.Tx, entries []record.Entry) er
 		buf = record.AppendTerms(buf, e.Search)
 		args = append(args, e.ID, e.Header, blocks, buf[at:len(buf):len(buf)])
 	}
-	_, err := s.db.Exec(ctx, tx, "INSERT INTO gatebook_outbox (id, header, blocks, terms) VALUES "+
-		tuples(len(entries), "(?, ?, ?, ?)"), args...)
-	if err != nil {
-		return fmt.Errorf("insert into the outbox: %w", s.db.Classify(err))
-	}
-	return nil
+	return args
 }
+
+// bind is [sqldb.Dialect.Bind].
+func (s *SQL) bind(query string) string { return s.db.Dialect().Bind(query) }
 
 func packedSize(e record.Entry) int {
 	n := 0

@@ -143,7 +143,7 @@ func (d *DB) tx(ctx context.Context, batch bool, fn func(ctx context.Context, tx
 	ended := false
 	defer func() {
 		if !ended { // an error, or a panic of fn
-			d.within(ctx, tx.rollback)
+			_ = d.within(ctx, tx.rollback) // what it failed of is said already
 		}
 	}()
 	if err := tx.start(ctx, batch); err != nil {
