@@ -84,17 +84,28 @@ func (d *DB) do(ctx context.Context, query string, args []any) (int64, error) {
 	}
 }
 
+// errLost says that the connection was lost before anything was written.
+var errLost = errors.New("connection lost")
+
 // again runs fn until it gets a connection that works: one of the pool may have
 // been lost while it was idle. A driver says [driver.ErrBadConn] only when it
 // sent nothing.
 func again(fn func() error) error {
 	var err error
 	for range 3 {
-		if err = fn(); !errors.Is(err, driver.ErrBadConn) {
+		if err = fn(); !errors.Is(err, driver.ErrBadConn) && !errors.Is(err, errLost) {
 			return err
 		}
 	}
 	return err
+}
+
+// early is [DB.failed] for a step before anything is written.
+func (d *DB) early(ctx context.Context, step string, err error) error {
+	if !d.dialect.Queue && ctx.Err() == nil && d.class(err) == nil && !errors.Is(err, ErrWeak) && !d.dialect.refused(err) {
+		err = fmt.Errorf("%w: %w", errLost, err)
+	}
+	return d.failed(ctx, step, err)
 }
 
 func (d *DB) transact(ctx context.Context, batch bool, fn func(ctx context.Context, tx *sql.Tx) error) error {
@@ -202,7 +213,7 @@ func (d *DB) begin(ctx context.Context) (*transaction, error) {
 	if err != nil {
 		cancel()
 		_ = conn.Close()
-		return nil, d.failed(ctx, "begin", err)
+		return nil, d.early(ctx, "begin", err)
 	}
 	begin.over.Store(true)
 	return &transaction{Tx: tx, d: d, conn: conn, cancel: cancel}, nil
@@ -224,7 +235,7 @@ func (d *DB) connect(ctx context.Context) (*sql.Conn, error) {
 	}
 	if err := d.dialect.check(look, conn); err != nil {
 		_ = conn.Close()
-		return nil, d.failed(ctx, "check connection", err)
+		return nil, d.early(ctx, "check connection", err)
 	}
 	d.durable.Store(!d.dialect.Queue)
 	return conn, nil

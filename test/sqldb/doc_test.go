@@ -1,4 +1,4 @@
-// Package sqldb_test tests internal/sqldb against SQLite.
+// Package sqldb_test tests internal/sqldb against SQLite, PostgreSQL and MariaDB.
 package sqldb_test
 
 import _ "modernc.org/sqlite"
