@@ -22,4 +22,4 @@ test lint bench soak fuzz:
 	@scripts/$@.sh
 
 clean:
-	rm -rf bin coverage test/node_modules test/nextjs/node_modules test/nextjs/.next test/clients/node_modules scripts/node/node_modules
+	rm -rf bin coverage test/node_modules test/nextjs/node_modules test/nextjs/.next test/clients/node_modules test/adapters/node_modules scripts/node/node_modules

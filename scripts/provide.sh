@@ -10,6 +10,7 @@
 #	GATEBOOK_TEST_NODE_MODULES  test/node_modules, as test/package-lock.json says
 #	GATEBOOK_TEST_NEXTJS        test/nextjs/node_modules, as its package-lock.json says
 #	GATEBOOK_TEST_CLIENTS       test/clients/node_modules, as its package-lock.json says
+#	GATEBOOK_TEST_ADAPTERS      test/adapters/node_modules, as its package-lock.json says
 #	GATEBOOK_TEST_STRACE        strace, which shows that commits are synced in time
 #	GATEBOOK_TEST_NGINX         nginx, in front of the handler
 #	GATEBOOK_TEST_CADDY         Caddy, in front of the handler
@@ -224,12 +225,13 @@ provide() {
 	provide_packages GATEBOOK_TEST_NODE_MODULES test "the interop tests"
 	provide_packages GATEBOOK_TEST_NEXTJS test/nextjs "the tests beside Next.js"
 	provide_packages GATEBOOK_TEST_CLIENTS test/clients "the tests in browsers"
+	provide_packages GATEBOOK_TEST_ADAPTERS test/adapters "the tests beside the adapters of Auth.js"
 	provide_strace
 	provide_proxy GATEBOOK_TEST_NGINX nginx nginx-light
 	provide_proxy GATEBOOK_TEST_CADDY caddy caddy
 	provide_databases
 	export GATEBOOK_TEST_CHROMIUM GATEBOOK_TEST_NODE GATEBOOK_TEST_NODE_MODULES GATEBOOK_TEST_NEXTJS
-	export GATEBOOK_TEST_CLIENTS GATEBOOK_TEST_STRACE
+	export GATEBOOK_TEST_CLIENTS GATEBOOK_TEST_ADAPTERS GATEBOOK_TEST_STRACE
 	export GATEBOOK_TEST_NGINX GATEBOOK_TEST_CADDY
 }
 
@@ -245,7 +247,7 @@ provide_databases() {
 unprovided() {
 	local part missing=
 	for part in "$GATEBOOK_TEST_CHROMIUM" "$GATEBOOK_TEST_NODE" "$GATEBOOK_TEST_NODE_MODULES" "$GATEBOOK_TEST_NEXTJS" \
-		"$GATEBOOK_TEST_CLIENTS" "$GATEBOOK_TEST_STRACE" "$GATEBOOK_TEST_NGINX" "$GATEBOOK_TEST_CADDY" \
+		"$GATEBOOK_TEST_CLIENTS" "$GATEBOOK_TEST_ADAPTERS" "$GATEBOOK_TEST_STRACE" "$GATEBOOK_TEST_NGINX" "$GATEBOOK_TEST_CADDY" \
 		"${GATEBOOK_TEST_POSTGRES:-}" "${GATEBOOK_TEST_MYSQL:-}" "${GATEBOOK_TEST_REDIS:-}"; do
 		case $part in
 		missing:*)

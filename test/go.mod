@@ -21,6 +21,7 @@ require (
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/philhofer/fwd v1.2.0 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
@@ -90,6 +91,7 @@ replace github.com/gatebook/gatebook => ..
 
 // npm packages may carry Go code that is not ours.
 ignore (
+	./adapters/node_modules
 	./nextjs/node_modules
 	./node_modules
 )

@@ -34,6 +34,7 @@ const (
 	NodeModulesEnv = "GATEBOOK_TEST_NODE_MODULES"
 	NextjsEnv      = "GATEBOOK_TEST_NEXTJS"
 	ClientsEnv     = "GATEBOOK_TEST_CLIENTS"
+	AdaptersEnv    = "GATEBOOK_TEST_ADAPTERS"
 	StraceEnv      = "GATEBOOK_TEST_STRACE"
 	NginxEnv       = "GATEBOOK_TEST_NGINX"
 	CaddyEnv       = "GATEBOOK_TEST_CADDY"
@@ -101,6 +102,14 @@ func Nextjs(t testing.TB) string {
 func Clients(t testing.TB) string {
 	t.Helper()
 	return part(t, ClientsEnv, packages("clients/node_modules"))
+}
+
+// Adapters returns the folder of the npm packages that
+// test/adapters/package-lock.json lists, the official database adapters of
+// Auth.js, or skips or fails t.
+func Adapters(t testing.TB) string {
+	t.Helper()
+	return part(t, AdaptersEnv, packages("adapters/node_modules"))
 }
 
 // packages looks for npm packages in a folder of the test module.

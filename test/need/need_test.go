@@ -49,6 +49,7 @@ var parts = []struct {
 	{"NodeModules", need.NodeModulesEnv, need.NodeModules},
 	{"Nextjs", need.NextjsEnv, need.Nextjs},
 	{"Clients", need.ClientsEnv, need.Clients},
+	{"Adapters", need.AdaptersEnv, need.Adapters},
 	{"Nginx", need.NginxEnv, need.Nginx},
 	{"Caddy", need.CaddyEnv, need.Caddy},
 }

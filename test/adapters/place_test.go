@@ -1,0 +1,201 @@
+package adapters
+
+import (
+	"database/sql"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver named "pgx"
+	_ "modernc.org/sqlite"             // the driver named "sqlite"
+
+	"github.com/gatebook/gatebook/test/need"
+)
+
+// kind is an official adapter with its tables.
+type kind struct {
+	name    string // in open.mjs
+	dialect string // postgres, mysql, sqlite
+	// tables are the names of the tables of users, accounts, sessions, magic
+	// links and passkeys; the last is "" where the adapter has none.
+	user, account, session, link, authenticator string
+	// seconds says that sessions and links expire at whole seconds.
+	seconds bool
+}
+
+var kinds = []kind{
+	{name: "pg", dialect: "postgres", user: "users", account: "accounts", session: "sessions", link: "verification_token"},
+	drizzle("postgres"), drizzle("mysql"), drizzle("sqlite"),
+	prisma("postgres"), prisma("mysql"), prisma("sqlite"),
+}
+
+func drizzle(dialect string) kind {
+	return kind{name: "drizzle-" + dialect, dialect: dialect, user: "user", account: "account", session: "session",
+		link: "verificationToken", authenticator: "authenticator", seconds: dialect == "mysql"}
+}
+
+func prisma(dialect string) kind {
+	return kind{name: "prisma-" + dialect, dialect: dialect, user: "User", account: "Account", session: "Session",
+		link: "VerificationToken", authenticator: "Authenticator"}
+}
+
+// place is a database with the tables of one adapter, and that adapter.
+type place struct {
+	kind
+	t   *testing.T
+	dsn string // for Go
+	db  *sql.DB
+	npm *npm
+}
+
+// everywhere runs a test for each kind, on a place of its own.
+func everywhere(t *testing.T, test func(*place)) {
+	t.Helper()
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			test(newPlace(t, k))
+		})
+	}
+}
+
+func newPlace(t *testing.T, k kind) *place {
+	t.Helper()
+	p := &place{kind: k, t: t, dsn: fresh(t, k.dialect)}
+	var err error
+	if p.db, err = sql.Open(map[string]string{"postgres": "pgx", "mysql": "mysql", "sqlite": "sqlite"}[k.dialect], p.dsn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.db.Close() })
+	p.npm = startNode(t, k.name, address(t, k.dialect, p.dsn))
+	for _, statement := range p.npm.call("ddl").([]any) {
+		if _, err := p.db.ExecContext(t.Context(), statement.(string)); err != nil {
+			t.Fatalf("make the tables: %v\n%s", err, statement)
+		}
+	}
+	return p
+}
+
+// fresh returns the data source name of an empty database.
+func fresh(t *testing.T, dialect string) string {
+	t.Helper()
+	switch dialect {
+	case "postgres":
+		return need.Postgres(t)
+	case "mysql":
+		cfg, err := mysql.ParseDSN(need.MySQL(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.ParseTime = true
+		return cfg.FormatDSN()
+	}
+	return "file:" + filepath.Join(t.TempDir(), "site.db") +
+		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_txlock=immediate"
+}
+
+// address is a data source name as npm's drivers take it.
+func address(t *testing.T, dialect, dsn string) string {
+	t.Helper()
+	switch dialect {
+	case "mysql":
+		cfg, err := mysql.ParseDSN(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := url.URL{Scheme: "mysql", User: url.UserPassword(cfg.User, cfg.Passwd), Host: cfg.Addr, Path: "/" + cfg.DBName}
+		return u.String()
+	case "sqlite":
+		path, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "?")
+		return path
+	}
+	return dsn
+}
+
+// cut is at to the precision of the column for expiries.
+func (p *place) cut(at time.Time) time.Time {
+	if p.seconds {
+		return at.UTC().Truncate(time.Second)
+	}
+	return at.UTC().Truncate(time.Millisecond)
+}
+
+// quote quotes a name of a table or column.
+func (p *place) quote(name string) string {
+	if p.dialect == "mysql" {
+		return "`" + name + "`"
+	}
+	return `"` + name + `"`
+}
+
+// rows reads rows of a table past both adapters: those whose columns are as in
+// where.
+func (p *place) rows(table string, where row) []row {
+	p.t.Helper()
+	statement, args := "SELECT * FROM "+p.quote(table), []any{}
+	for column, v := range where {
+		sep := " WHERE "
+		if len(args) > 0 {
+			sep = " AND "
+		}
+		mark := "?"
+		args = append(args, v)
+		if p.dialect == "postgres" {
+			mark = fmt.Sprintf("$%d", len(args))
+		}
+		statement += sep + p.quote(column) + " = " + mark
+	}
+	rows, err := p.db.QueryContext(p.t.Context(), statement, args...)
+	if err != nil {
+		p.t.Fatalf("%s: %v", statement, err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	out := []row{}
+	for rows.Next() {
+		values, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			p.t.Fatal(err)
+		}
+		r := row{}
+		for i, c := range columns {
+			r[c] = plain(c, values[i])
+		}
+		out = append(out, r)
+	}
+	if err := rows.Err(); err != nil {
+		p.t.Fatal(err)
+	}
+	return out
+}
+
+// plain is a value of a column in the types of [row], whatever the driver makes
+// of it.
+func plain(column string, v any) any {
+	switch v := v.(type) {
+	case []byte:
+		return plain(column, string(v))
+	case int32:
+		return plain(column, int64(v))
+	case int64:
+		switch column {
+		case "expires", "emailVerified":
+			return time.UnixMilli(v).UTC()
+		case "credentialBackedUp":
+			return v != 0
+		}
+	case time.Time:
+		return v.UTC()
+	}
+	return v
+}
