@@ -47,7 +47,7 @@ func (t *Transaction) unlink(ctx context.Context, userID string, key AccountKey,
 		if err != nil {
 			return err
 		}
-		found, writes, err := t.user(ctx, userID)
+		found, c, err := t.user(ctx, r, userID)
 		if err != nil {
 			return err
 		}
@@ -59,13 +59,12 @@ func (t *Transaction) unlink(ctx context.Context, userID string, key AccountKey,
 		ev := &UnlinkAccountEvent{Envelope: r.envelope(record.TypeUnlinkAccount), User: found.User.clone(),
 			Account: &Account{UserID: userID, Provider: key.Provider, ProviderAccountID: key.ProviderAccountID}}
 		ev.Subject = userID
-		events := []told{{ev, keys{found.Subject, actor}}}
+		k := keys{found.Subject, actor}
+		c.does(ev, k, UnlinkAccount{UserID: userID, AccountKey: key})
 		if passkey != nil { // nobody could sign in with what is left
-			writes = append(writes, DeleteAuthenticator{UserID: userID, CredentialID: passkey.CredentialID})
-			events = append(events, told{r.passkeyRemoved(&found.User, passkey), keys{found.Subject, actor}})
+			c.does(r.passkeyRemoved(&found.User, passkey), k, DeleteAuthenticator{UserID: userID, CredentialID: passkey.CredentialID})
 		}
-		writes = append(writes, UnlinkAccount{UserID: userID, AccountKey: key})
-		return t.remove(ctx, &found.User, key, writes, events...)
+		return t.remove(ctx, &found.User, key, c)
 	})
 	if err != nil {
 		return fmt.Errorf("unlink account: %w", err)
@@ -76,7 +75,7 @@ func (t *Transaction) unlink(ctx context.Context, userID string, key AccountKey,
 // linked returns the passkey whose account it is, nil when it is no passkey's,
 // and an error that matches ErrNotFound when the user has no such account.
 func (t *Transaction) linked(ctx context.Context, userID string, key AccountKey, credentialID string) (*Authenticator, error) {
-	found, err := t.a.adapter.Find(ctx, Query{Account: key, Credential: credentialID, Tx: t.tx})
+	found, err := t.a.find(ctx, Query{Account: key, Credential: credentialID, Tx: t.tx})
 	if err != nil {
 		return nil, err
 	}
@@ -89,15 +88,15 @@ func (t *Transaction) linked(ctx context.Context, userID string, key AccountKey,
 	return nil, nil
 }
 
-// remove commits writes that remove a way to sign in, the account gone, unless it
+// remove commits what removes a way to sign in, the account gone, unless it
 // is the last. That is decided in the commit, so that two who each remove one of
 // the last two ways do not both succeed.
-func (t *Transaction) remove(ctx context.Context, u *User, gone AccountKey, writes []Write, events ...told) error {
+func (t *Transaction) remove(ctx context.Context, u *User, gone AccountKey, c change) error {
 	if t.a.linkTo(u) {
-		return t.commit(ctx, writes, events...)
+		return t.commit(ctx, c)
 	}
-	keep := KeepAccount{UserID: u.ID, Providers: t.a.accountProviders()}
-	err := t.commit(ctx, append(writes[:len(writes):len(writes)], keep), events...)
+	c.writes = append(c.writes, KeepAccount{UserID: u.ID, Providers: t.a.accountProviders()})
+	err := t.commit(ctx, c)
 	if !isConflict(err) {
 		return err
 	}

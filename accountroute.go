@@ -199,7 +199,7 @@ func (x *exchange) accountUser(ctx context.Context, s *Session) (*User, error) {
 	if x.a.adapter == nil || s.Strategy == StrategyDatabase || s.User.ID == "" {
 		return &s.User, nil
 	}
-	found, err := x.a.adapter.Find(ctx, Query{UserID: s.User.ID})
+	found, err := x.a.find(ctx, Query{UserID: s.User.ID})
 	if err != nil {
 		return nil, err
 	}

@@ -12,12 +12,29 @@ const maxTries = 4
 
 func isConflict(err error) bool { return errors.Is(err, ErrConflict) }
 
-// act commits writes with the entries of events, and then calls the handlers.
-func (a *Auth) act(ctx context.Context, f *firing, writes []Write, events ...told) error {
-	if err := a.write(ctx, writes, events); err != nil {
+// change is what an act is made of: writes and the events that tell of them.
+type change struct {
+	writes []Write
+	events []told
+}
+
+// does adds an event with the writes that it tells of.
+func (c *change) does(ev Event, k keys, writes ...Write) {
+	c.writes = append(c.writes, writes...)
+	c.events = append(c.events, told{ev, k})
+}
+
+func (c *change) add(other change) {
+	c.writes = append(c.writes, other.writes...)
+	c.events = append(c.events, other.events...)
+}
+
+// act commits a change with its entries, and then calls the handlers.
+func (a *Auth) act(ctx context.Context, f *firing, c change) error {
+	if err := a.write(ctx, c); err != nil {
 		return err
 	}
-	f.fireAll(events)
+	f.fireAll(c.events)
 	return nil
 }
 
@@ -27,19 +44,19 @@ func (f *firing) fireAll(events []told) {
 	}
 }
 
-// write commits writes with the entries of events.
-func (a *Auth) write(ctx context.Context, writes []Write, events []told) error {
+// write commits a change with its entries.
+func (a *Auth) write(ctx context.Context, c change) error {
 	// What is recorded must not depend on whether the visitor still waits, nor
 	// what is read for it wait for ever.
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBudget)
 	defer cancel()
-	entries, err := a.entries(bounded, events)
+	entries, err := a.entries(bounded, c.events)
 	if err != nil {
 		return err
 	}
-	act := &Act{Writes: writes, Entries: entries}
+	act := &Act{Writes: c.writes, Entries: entries}
 	if a.adapter != nil {
-		act.InTx = a.inTx(events)
+		act.InTx = a.inTx(c.events)
 	}
 	return a.commit(ctx, act)
 }

@@ -2,6 +2,7 @@ package gatebook
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,7 +39,8 @@ type Auth struct {
 	providers map[string]Provider
 	adapter   Adapter
 	book      *book.Book
-	identity  atomic.Pointer[book.Identity]
+	keys      atomic.Pointer[bookKeys]
+	met       metSet
 
 	codecs map[string]*jwe.Codec // by salt: cookie names and a few words
 	// tokenSalts are the salts of session tokens: the names of their cookie.
@@ -270,15 +272,32 @@ func (a *Auth) lookUp(ctx context.Context, act *Act, lost error) error {
 	}
 }
 
-// bookIdentity returns the book's id and search key, read once.
-func (a *Auth) bookIdentity(ctx context.Context) (*book.Identity, error) {
-	if id := a.identity.Load(); id != nil {
-		return id, nil
+// bookKeys is the book's id and search key, with the key derived from it for the
+// sids of sessions that other programs began.
+type bookKeys struct {
+	book.Identity
+	sids []byte
+}
+
+// bookKeys returns the book's keys, read once.
+func (a *Auth) bookKeys(ctx context.Context) (*bookKeys, error) {
+	if k := a.keys.Load(); k != nil {
+		return k, nil
 	}
 	id, err := a.book.Identity(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the book's identity: %w", err)
 	}
-	a.identity.Store(&id)
-	return &id, nil
+	k := &bookKeys{Identity: id}
+	if k.sids, err = deriveKey(id.SearchKey, "foreign session", "", sha256.Size); err != nil {
+		return nil, err
+	}
+	a.keys.Store(k)
+	return k, nil
+}
+
+// find asks the adapter. What is no text in any database is asked of none: it is
+// not there.
+func (a *Auth) find(ctx context.Context, q Query) (*Found, error) {
+	return a.adapter.Find(ctx, q)
 }

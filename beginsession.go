@@ -34,7 +34,7 @@ func (a *Auth) BeginSession(ctx context.Context, userID, provider string) ([]*ht
 	if ctx.Value(inTxKey{}) != nil {
 		return nil, errInTx
 	}
-	found, err := a.adapter.Find(ctx, Query{UserID: userID})
+	found, err := a.find(ctx, Query{UserID: userID})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("begin session: %w", err)

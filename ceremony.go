@@ -83,7 +83,7 @@ func (x *exchange) completeCeremony(p WebAuthnProvider, ch challenge, id string)
 		in.profile, in.newUserID, in.query.Email = *ch.owner, ch.newUser, ch.owner.Email
 		ask.UserID, ask.Email = ch.owner.ID, ch.owner.Email
 	}
-	found, err := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), ask)
+	found, err := x.a.find(context.WithoutCancel(x.r.Context()), ask)
 	switch {
 	case err != nil:
 		x.storeFailed(info, err)

@@ -2,7 +2,6 @@ package gatebook
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"hash/maphash"
 	"math"
@@ -266,7 +265,7 @@ func (b *countsBatch) addUse(u *use, now time.Time) {
 
 func (b *countsBatch) write() {
 	if b.err == nil && len(b.events) > 0 {
-		b.err = b.a.write(b.ctx, nil, b.events)
+		b.err = b.a.write(b.ctx, change{events: b.events})
 		if errors.Is(b.err, ErrCommitUnknown) || errors.Is(b.err, book.ErrCommitUnknown) {
 			// They may be there: what is lost is less bad than what is counted
 			// twice.
@@ -283,38 +282,15 @@ func (b *countsBatch) write() {
 	b.events, b.undo = nil, nil
 }
 
-// subjectKey returns the key of a user, storing a new one when the book has not
+// subjectKey returns the key of a user, in an act of its own when the book has not
 // met them, or a fresh one where there is no such user.
-func (a *Auth) subjectKey(ctx context.Context, userID string) (record.Key, error) {
-	return a.subjectKeyIn(ctx, nil, userID)
-}
-
-// subjectKeyIn is subjectKey inside tx, the application's transaction, or nil.
-func (a *Auth) subjectKeyIn(ctx context.Context, tx *sql.Tx, userID string) (record.Key, error) {
-	if a.adapter == nil || userID == "" {
-		return record.NewKey(), nil
-	}
-	for range maxTries {
-		found, err := a.adapter.Find(ctx, Query{UserID: userID, Tx: tx})
-		if err != nil {
-			return record.Key{}, err
-		}
-		if found.ByID == nil {
-			return record.NewKey(), nil
-		}
-		if !found.ByID.Subject.IsZero() {
-			return found.ByID.Subject, nil
-		}
-		key := record.NewKey()
-		err = a.commit(ctx, &Act{Writes: []Write{AddSubject{UserID: userID, Subject: key}}, Tx: tx})
-		if err == nil {
-			return key, nil
-		}
-		if !isConflict(err) || tx != nil {
-			return record.Key{}, err
-		}
-	}
-	return record.Key{}, ErrConflict
+func (a *Auth) subjectKey(ctx context.Context, userID string) (key record.Key, err error) {
+	t := a.own(nil)
+	err = t.again(func() error {
+		key, err = t.subjectKey(ctx, userID)
+		return err
+	})
+	return key, err
 }
 
 // noteOnce records an event of a failure that is no sign-in: the first of its
@@ -325,7 +301,7 @@ func (a *Auth) noteOnce(ctx context.Context, f *firing, ev Event, check, why str
 	if !a.counts.first(k, a.now(), ev) {
 		return
 	}
-	if err := a.write(ctx, nil, []told{{ev: ev, keys: keys{subject: record.NewKey()}}}); err != nil {
+	if err := a.write(ctx, change{events: []told{{ev: ev, keys: keys{subject: record.NewKey()}}}}); err != nil {
 		a.counts.missed(k, a.now(), ev, 1)
 		a.log.Error("record a failure", "type", m.Type, "error", err.Error())
 		return

@@ -33,7 +33,10 @@ type attempt struct {
 type decision struct {
 	refused string // a reason code, or empty
 
-	user    FoundUser
+	user FoundUser
+	// met says that another program made the user, and that the book meets them
+	// now.
+	met     bool
 	isNew   bool
 	created bool
 	updated bool
@@ -116,8 +119,7 @@ func (t attempt) create(user User) decision {
 // meet gives a user whom the book has not met a subject key.
 func (d *decision) meet() {
 	if d.user.Subject.IsZero() {
-		d.user.Subject = record.NewKey()
-		d.writes = append(d.writes, AddSubject{UserID: d.user.User.ID, Subject: d.user.Subject})
+		d.user.Subject, d.met = record.NewKey(), true
 	}
 }
 

@@ -74,13 +74,13 @@ func (a *Auth) entries(ctx context.Context, events []told) ([]record.Entry, erro
 	if len(events) == 0 {
 		return nil, nil
 	}
-	id, err := a.bookIdentity(ctx)
+	id, err := a.bookKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]record.Entry, len(events))
 	for i, t := range events {
-		if out[i], err = seal(id, t); err != nil {
+		if out[i], err = seal(&id.Identity, t); err != nil {
 			return nil, fmt.Errorf("make the entry of %s: %w", t.ev.Meta().Type, err)
 		}
 	}
@@ -178,6 +178,18 @@ func (d *draft) identity(ev Event) {
 		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Strategy: e.strategy, Scope: e.Scope, Count: e.Count, Why: e.why})
 	case *SessionExpiredEvent:
 		d.sessionEnd(e.User, record.SessionEnd{Session: m.Session, Strategy: e.strategy, Scope: "one", Count: 1})
+	case *UserAdoptedEvent:
+		d.userChange(e.User, nil)
+	case *SessionAdoptedEvent:
+		p := record.SessionAdopted{User: d.person(e.User), Session: m.Session, Strategy: StrategyDatabase}
+		if e.Token != nil {
+			p.Strategy = StrategyJWT
+		}
+		d.term(record.TermSession, m.Session)
+		d.block(record.ClassIdentity, key, p)
+	case *TokensOmittedEvent:
+		p := record.TokensOmitted{User: d.person(e.User), Account: *d.account(e.Account), Fields: e.Fields}
+		d.block(record.ClassIdentity, key, p)
 	case *SessionInvalidEvent:
 	case *sessionUse:
 		p := e.payload
@@ -298,7 +310,7 @@ func (a *Auth) recordHandlers(ctx context.Context, failures []*HandlerFailedEven
 	if len(events) == 0 {
 		return
 	}
-	if err := a.write(ctx, nil, events); err != nil {
+	if err := a.write(ctx, change{events: events}); err != nil {
 		a.log.Error("record failed handlers", "count", len(events), "error", err.Error())
 	}
 }

@@ -31,8 +31,8 @@ type Envelope struct {
 	Position int
 	// Cause is the ID of the event that brought this one about, or empty.
 	Cause string
-	// Source is gatebook (over HTTP), app (through a method of Auth), or
-	// authjs.
+	// Source is gatebook (over HTTP), app (through a method of Auth), authjs, or
+	// foreign (another program did it, and it was met only now).
 	Source string
 	// Outcome is success or failure, Reason a code of package record.
 	Outcome string
@@ -233,6 +233,37 @@ type SessionExpiredEvent struct {
 	strategy string
 }
 
+// UserAdoptedEvent is sent when a user that another program made is first met,
+// before anything else is told of them. When and how they came is not known.
+type UserAdoptedEvent struct {
+	Envelope
+	User *User
+}
+
+// SessionAdoptedEvent is sent when a session that another program began is first
+// met, before it is renewed, used or ended: with Token for token sessions, with
+// Session, the row, for database sessions. When and how it began is not known;
+// Envelope.Session is the sid that it has from now on.
+type SessionAdoptedEvent struct {
+	Envelope
+	User    *User
+	Token   *Claims
+	Session *StoredSession
+}
+
+// TokensOmittedEvent is sent when tokens of a linked account were not stored,
+// because the database cannot hold them.
+type TokensOmittedEvent struct {
+	Envelope
+	User *User
+	// Account is the account with all its tokens: this is the only place where
+	// those that were left out can be had.
+	Account *Account
+	// Fields names what was left out, as in RFC 6749, Section 5.1, such as
+	// access_token.
+	Fields []string
+}
+
 // SessionInvalidEvent is sent when a session cookie or bearer token could not
 // be read. Repetitions from one network within five minutes are only counted.
 type SessionInvalidEvent struct{ Envelope }
@@ -361,6 +392,27 @@ func (e *SessionExpiredEvent) copy() Event {
 	c := *e
 	c.Envelope = e.Envelope.clone()
 	c.User = e.User.clone()
+	return &c
+}
+
+func (e *UserAdoptedEvent) copy() Event {
+	c := *e
+	c.Envelope = e.Envelope.clone()
+	c.User = e.User.clone()
+	return &c
+}
+
+func (e *SessionAdoptedEvent) copy() Event {
+	c := *e
+	c.Envelope = e.Envelope.clone()
+	c.User, c.Token, c.Session = e.User.clone(), e.Token.clone(), e.Session.clone()
+	return &c
+}
+
+func (e *TokensOmittedEvent) copy() Event {
+	c := *e
+	c.Envelope = e.Envelope.clone()
+	c.User, c.Account, c.Fields = e.User.clone(), e.Account.clone(), slices.Clone(e.Fields)
 	return &c
 }
 

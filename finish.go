@@ -3,6 +3,7 @@ package gatebook
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,7 +43,8 @@ type proved struct {
 	newSID   string
 	sid      string         // of the session that begins or goes on
 	old      Claims         // of the token that came with the request
-	note     *StoredSession // what is noted of its session
+	foreign  bool           // another program began its session
+	note     *StoredSession // what is noted of it
 }
 
 // named reports whether the proof itself says which user it is, who may be none of
@@ -151,10 +153,10 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 		linkByEmail: in.linkByEmail, database: a.cfg.Session.Strategy == StrategyDatabase, now: x.now, newUserID: in.newUserID}
 	token, _ := x.sessionChunks()
 	tokenUser := ""
-	in.old, in.note = Claims{}, nil
+	in.old, in.foreign, in.note = Claims{}, false, nil
 	if token != "" && !t.database {
-		if c, err := a.openToken(ctx, token, x.now, x.cookieName(sessionCookie)); err == nil {
-			in.old = c
+		if c, foreign, err := a.openToken(ctx, token, x.now, x.cookieName(sessionCookie)); err == nil {
+			in.old, in.foreign = c, foreign
 			tokenUser = c.String("sub")
 		}
 	}
@@ -170,12 +172,12 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	if a.listed() && tokenUser != "" {
 		q.TokenSession = a.listID(in.old.String("sid"))
 	}
-	found, err := a.adapter.Find(ctx, q)
+	found, err := a.find(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}
 	if found.Revoked { // whoever brings the token is nobody
-		in.old, tokenUser = Claims{}, ""
+		in.old, in.foreign, tokenUser = Claims{}, false, ""
 	}
 	in.note = found.TokenSession
 	if found.CheckUsed || in.query.Verification != "" && found.Verification == nil {
@@ -190,7 +192,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 	case !t.database && !in.named() && tokenUser != "":
 		t.signedIn = found.ByID
 	case a.listed() && tokenUser != "" && tokenUser != in.profile.ID: // a password for another user
-		old, err := a.adapter.Find(ctx, Query{UserID: tokenUser})
+		old, err := a.find(ctx, Query{UserID: tokenUser})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -250,19 +252,32 @@ func (x *exchange) carryOut(ctx context.Context, in *proved, t *attempt) (*refus
 	rec.actor = Actor{Type: record.ActorUser, ID: d.user.User.ID}
 	rec.auth = in.auth
 	k := keys{subject: d.user.Subject, actor: d.user.Subject}
-	events := x.changes(rec, in, d, k)
-	if t.database {
-		return nil, x.signInRow(ctx, rec, in, t, d, events)
+	c, err := x.changes(ctx, rec, in, t, d, k)
+	if err != nil {
+		return nil, err
 	}
-	return x.signInToken(ctx, rec, in, t, d, events)
+	if t.database {
+		return nil, x.signInRow(ctx, rec, in, t, d, c)
+	}
+	return x.signInToken(ctx, rec, in, t, d, c)
 }
 
-// changes returns the events of what a sign-in does to user and account.
-func (x *exchange) changes(rec *recorder, in *proved, d decision, k keys) []told {
-	var events []told
+// changes returns what a sign-in does to user and account, after whom and what it
+// meets.
+func (x *exchange) changes(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, k keys) (change, error) {
+	c := change{writes: slices.Clone(in.use)}
+	if d.met {
+		c.does(rec.userAdopted(&d.user.User), keys{subject: k.subject}, AddSubject{UserID: d.user.User.ID, Subject: d.user.Subject})
+	}
+	old, err := x.meetOld(ctx, rec, in, t, d)
+	if err != nil {
+		return c, err
+	}
+	c.add(old)
+	c.writes = append(c.writes, d.writes...)
 	add := func(ev Event) {
 		ev.Meta().Subject = d.user.User.ID
-		events = append(events, told{ev, k})
+		c.does(ev, k)
 	}
 	if d.created {
 		add(&CreateUserEvent{Envelope: rec.envelope(record.TypeCreateUser), User: d.user.User.clone(),
@@ -279,7 +294,27 @@ func (x *exchange) changes(rec *recorder, in *proved, d decision, k keys) []told
 		add(&PasskeyEvent{Envelope: rec.envelope(record.TypePasskeyAdded), User: d.user.User.clone(), Passkey: k.clone(),
 			AAGUID: in.passkey.registration.AAGUID})
 	}
-	return events
+	return c, nil
+}
+
+// meetOld meets the session that the browser came with, if another program began
+// it: whatever becomes of it.
+func (x *exchange) meetOld(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision) (change, error) {
+	switch {
+	case t.session != nil && t.session.ID == "":
+		sid, err := x.a.sid(ctx, t.session)
+		if err != nil {
+			return change{}, err
+		}
+		u := t.signedIn
+		if u.User.ID == d.user.User.ID {
+			u = &d.user
+		}
+		return rec.adoptRow(u, t.session, sid, rec.request), nil
+	case in.foreign:
+		return rec.adoptToken(ctx, &in.old, &d.user, t.signedIn)
+	}
+	return change{}, nil
 }
 
 // signInEvent returns the signIn event of a carried-out decision.
@@ -294,12 +329,10 @@ func (x *exchange) signInEvent(rec *recorder, in *proved, d decision, sid string
 }
 
 // signInRow signs in with a database session: everything is one commit.
-func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, events []told) error {
+func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, c change) error {
 	k := keys{subject: d.user.Subject, actor: d.user.Subject}
-	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
 	if d.ends && t.session != nil {
-		w, ev := x.displace(rec, t.signedIn, x.a.sid(t.session), k.actor)
-		writes, events = append(append(writes, w...), DeleteSession{Handle: t.session.Handle}), append(events, ev)
+		c.add(x.displaced(rec, t.signedIn, t.session.ID, k.actor, DeleteSession{Handle: t.session.Handle}))
 	}
 	token, err := x.a.newToken()
 	if err != nil {
@@ -310,16 +343,12 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 	if d.keep && t.session != nil {
 		row = *t.session
 		row.Token, _ = secretOf(x.sessionChunks())
-		if row.ID == "" { // another program began it
-			row.ID, row.Begun = x.a.sid(&row), x.now
-		}
 		// Written anew, so that a session that was ended since it was read
 		// is a conflict: it must not link an account, nor go on.
-		writes = append(writes, DeleteSession{Handle: row.Handle})
+		c.writes = append(c.writes, DeleteSession{Handle: row.Handle})
 	}
-	writes = append(writes, CreateSession{Session: row})
-	events = append(events, told{x.signInEvent(rec, in, d, row.ID), k})
-	if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
+	c.does(x.signInEvent(rec, in, d, row.ID), k, CreateSession{Session: row})
+	if err := x.a.act(ctx, x.firing, c); err != nil {
 		return err
 	}
 	x.sendSession(string(row.Token), row.Expires)
@@ -327,19 +356,14 @@ func (x *exchange) signInRow(ctx context.Context, rec *recorder, in *proved, t *
 	return nil
 }
 
-// displace returns the event of the end of a session whose browser somebody else
-// now signs in with, and the write that it needs.
-func (x *exchange) displace(rec *recorder, old *FoundUser, sid string, actor record.Key) ([]Write, told) {
-	var writes []Write
-	key := old.Subject
-	if key.IsZero() {
-		key = record.NewKey()
-		writes = append(writes, AddSubject{UserID: old.User.ID, Subject: key})
-	}
+// displaced ends a session whose browser somebody else now signs in with.
+func (x *exchange) displaced(rec *recorder, old *FoundUser, sid string, actor record.Key, end Write) change {
+	c := rec.meet(old)
 	ev := &SessionRevokedEvent{Envelope: rec.envelope(record.TypeSessionRevoked), User: old.User.clone(), Scope: scopeOne, Count: 1,
 		strategy: x.a.cfg.Session.Strategy, why: whyOtherUser}
 	ev.Subject, ev.Session = old.User.ID, sid
-	return writes, told{ev, keys{subject: key, actor: actor}}
+	c.does(ev, keys{subject: old.Subject, actor: actor}, end)
+	return c
 }
 
 func secretOf(value string, _ []string) (Secret, bool) { return Secret(value), value != "" }
@@ -351,9 +375,8 @@ func (x *exchange) sendSession(value string, expires time.Time) {
 // signInToken signs in with a token session: the writes with their events
 // first, then, after the jwt callback, signIn. A first commit that would tell of
 // nothing is left out, and what it writes goes with the second.
-func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, events []told) (*refused, error) {
+func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t *attempt, d decision, c change) (*refused, error) {
 	k := keys{subject: d.user.Subject, actor: d.user.Subject}
-	writes := append(in.use[:len(in.use):len(in.use)], d.writes...)
 	in.sid = in.newSID
 	if sid, ok := in.old.o.String("sid"); ok && d.keep {
 		in.sid = sid
@@ -361,19 +384,17 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t
 	note := x.noteSignIn(in, t, d)
 	if d.ends && x.a.listed() {
 		sid := in.old.String("sid")
-		w, ev := x.displace(rec, t.signedIn, sid, k.actor)
-		writes = append(append(writes, w...), x.a.revoke(sid, x.now, lastsUntil(&in.old, x.now)))
-		events = append(events, ev)
+		c.add(x.displaced(rec, t.signedIn, sid, k.actor, x.a.revoke(sid, x.now, lastsUntil(&in.old, x.now))))
 	}
-	first := len(events) > 0
+	first := len(c.events) > 0
 	if first {
 		if d.keep { // a session that was ended since it was read must not link an account
-			writes, note = append(writes, note...), nil
+			c.writes, note = append(c.writes, note...), nil
 		}
-		if err := x.a.act(ctx, x.firing, writes, events...); err != nil {
+		if err := x.a.act(ctx, x.firing, c); err != nil {
 			return nil, err
 		}
-		writes, in.use = nil, nil
+		c, in.use = change{}, nil
 	}
 	if in.tokenFor != d.user.User.ID {
 		if in.tokenFor != "" {
@@ -381,7 +402,7 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t
 		}
 		in.tokenFor = d.user.User.ID
 		if no := x.makeToken(ctx, in, d); no != nil {
-			no.known, no.writes = x.knownUser(d), writes
+			no.known, no.writes = x.knownUser(d), c.writes
 			if no.page == "" && no.err == nil { // the callback gave nothing: no session, and on
 				return nil, x.endWithoutToken(in, no)
 			}
@@ -391,13 +412,12 @@ func (x *exchange) signInToken(ctx context.Context, rec *recorder, in *proved, t
 	if in.token.String("sid") != in.sid { // of a try in which another session was to go on
 		in.token.o.SetString("sid", in.sid)
 		if no := x.encode(ctx, in); no != nil {
-			no.known, no.writes = x.knownUser(d), writes
+			no.known, no.writes = x.knownUser(d), c.writes
 			return no, nil
 		}
 	}
-	writes = append(writes, note...)
-	ev := x.signInEvent(rec, in, d, in.sid)
-	commit := func() error { return x.a.act(ctx, x.firing, writes, told{ev, k}) }
+	c.does(x.signInEvent(rec, in, d, in.sid), k, note...)
+	commit := func() error { return x.a.act(ctx, x.firing, c) }
 	var err error
 	if first {
 		// The first commit is done, so nothing is decided anew.

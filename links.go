@@ -111,7 +111,7 @@ func (x *exchange) sendNewLink(ctx context.Context, l *linkRequest, sent []time.
 	if l.limits.PerAddress > 0 {
 		// Of many who ask at once all may have found room. Their rows are
 		// there now, so too many are seen by the last ones at least.
-		found, err := x.a.adapter.Find(ctx, Query{LinksTo: l.address})
+		found, err := x.a.find(ctx, Query{LinksTo: l.address})
 		if err != nil {
 			return &refused{reason: record.ReasonStoreError, step: "count the links of an address", err: err, writes: undo}
 		}
@@ -204,7 +204,7 @@ func (x *exchange) linkPlace(ctx context.Context, l *linkRequest, from netip.Pre
 	low, high := 0, l.limits.PerNetwork
 	for step := 1; low < high; {
 		i := min(low+step, high) - 1
-		found, err := x.a.adapter.Find(ctx, Query{Check: place(i).Digest})
+		found, err := x.a.find(ctx, Query{Check: place(i).Digest})
 		if err != nil {
 			return UseCheck{}, err
 		}

@@ -134,7 +134,11 @@ func (x *exchange) browserSession() (*Session, error) {
 	if token == "" {
 		return nil, ErrNoSession
 	}
-	return x.a.Verify(x.r.Context(), token)
+	s, err := x.a.Verify(x.r.Context(), token)
+	if err == nil {
+		err = x.a.meetSession(x.r.Context(), x.visit, x.firing, token, s)
+	}
+	return s, err
 }
 
 // grantNative answers the page's form: the client gets a one-time code.
@@ -256,7 +260,7 @@ func challengeOf(verifier string) string {
 func (x *exchange) beginNative(c *nativeCode) {
 	info := ProviderInfo{ID: c.provider, Type: TypeNative}
 	ctx := context.WithoutCancel(x.r.Context())
-	found, err := x.a.adapter.Find(ctx, Query{UserID: c.user, Check: c.digest})
+	found, err := x.a.find(ctx, Query{UserID: c.user, Check: c.digest})
 	goesOn := false
 	if err == nil {
 		goesOn, err = x.a.goesOn(ctx, c.user, c.from)
@@ -295,7 +299,7 @@ func (x *exchange) endNative(ctx context.Context, in *proved) {
 	if x.a.listed() {
 		// A code may have been used up without a session: nothing is to be told of
 		// one that never was.
-		found, err := x.a.adapter.Find(ctx, Query{TokenSession: x.a.listID(in.newSID)})
+		found, err := x.a.find(ctx, Query{TokenSession: x.a.listID(in.newSID)})
 		if err == nil && found.TokenSession == nil {
 			return
 		}

@@ -65,7 +65,7 @@ func (a *Auth) passkey(ctx context.Context, userID, credentialID string) (*Authe
 	if credentialID == "" || userID == "" {
 		return nil, fmt.Errorf("%w: the id of the user or of the credential is empty", ErrNotFound)
 	}
-	found, err := a.adapter.Find(ctx, Query{Credential: credentialID})
+	found, err := a.find(ctx, Query{Credential: credentialID})
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (a *Auth) removeOrphan(ctx context.Context, userID, credentialID string) er
 		if err != nil {
 			return err
 		}
-		user, writes, err := t.user(ctx, userID)
+		user, c, err := t.user(ctx, r, userID)
 		if err != nil {
 			return err
 		}
@@ -92,8 +92,8 @@ func (a *Auth) removeOrphan(ctx context.Context, userID, credentialID string) er
 		if err != nil {
 			return err
 		}
-		writes = append(writes, DeleteAuthenticator{UserID: userID, CredentialID: credentialID})
-		return t.commit(ctx, writes, told{r.passkeyRemoved(&user.User, k), keys{user.Subject, actor}})
+		c.does(r.passkeyRemoved(&user.User, k), keys{user.Subject, actor}, DeleteAuthenticator{UserID: userID, CredentialID: credentialID})
+		return t.commit(ctx, c)
 	})
 }
 

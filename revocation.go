@@ -2,6 +2,8 @@ package gatebook
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -67,11 +69,13 @@ func lastsUntil(c *Claims, now time.Time) time.Time {
 
 // listID returns the id under which the adapter keeps a token session. Ours are
 // 22 characters; those that another program put into its tokens may be anything.
+// Their digest needs no key: events have such a sid as it is.
 func (a *Auth) listID(sid string) string {
 	if plainID(sid) {
 		return sid
 	}
-	return foreignID(sid)
+	sum := sha256.Sum256([]byte("gatebook sid\x00" + sid))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 func plainID(s string) bool {
@@ -90,7 +94,7 @@ func (a *Auth) noted(ctx context.Context, c *Claims) (*StoredSession, error) {
 	if !a.listed() {
 		return nil, nil //nolint:nilnil // most sites keep no list
 	}
-	found, err := a.adapter.Find(ctx, Query{TokenSession: a.listID(c.String("sid"))})
+	found, err := a.find(ctx, Query{TokenSession: a.listID(c.String("sid"))})
 	if err != nil {
 		return nil, fmt.Errorf("read token session: %w", err)
 	}
@@ -137,35 +141,46 @@ func (a *Auth) stillThere(ctx context.Context, c *Claims, conflict error) error 
 }
 
 // endToken ends the session of a token and tells of it.
-func (x *exchange) endToken(ctx context.Context, token string, salts []string) error {
+func (x *exchange) endToken(ctx context.Context, value string, salts []string) error {
 	a := x.a
-	c, err := a.openToken(ctx, token, x.now, salts...)
+	token, foreign, err := a.openToken(ctx, value, x.now, salts...)
+	if err != nil && !errors.Is(err, ErrNoSession) {
+		return err
+	}
 	if err != nil {
 		a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
 		return nil //nolint:nilerr // nothing is there to end, and that is told of
 	}
-	s := a.fromToken(c)
+	s := a.fromToken(token)
 	return retry(func() error {
-		var writes []Write
+		rec := a.newRecorder(x.visit)
+		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		var ends []Write
 		if a.listed() {
-			switch _, err := a.noted(ctx, &c); {
+			switch _, err := a.noted(ctx, &token); {
 			case errors.Is(err, errRevoked): // in another tab
 				a.invalid(ctx, x.visit, x.firing, record.ReasonSessionRevoked)
 				return nil
 			case err != nil:
 				return err
 			}
-			writes = append(writes, a.revoke(s.ID, x.now, lastsUntil(&c, x.now)))
+			ends = append(ends, a.revoke(s.ID, x.now, lastsUntil(&token, x.now)))
 		}
-		key, err := a.subjectKey(ctx, s.User.ID)
+		u, c, err := rec.meetID(ctx, nil, s.User)
 		if err != nil {
 			return err
 		}
-		rec := a.newRecorder(x.visit)
-		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
-		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Token: &c}
+		if foreign {
+			old, err := rec.adoptToken(ctx, &token, u)
+			if err != nil {
+				return err
+			}
+			c.add(old)
+		}
+		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Token: &token}
 		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
-		if err := a.act(ctx, x.firing, writes, told{ev, keys{key, key}}); err != nil {
+		c.does(ev, keys{u.Subject, u.Subject}, ends...)
+		if err := a.act(ctx, x.firing, c); err != nil {
 			return fmt.Errorf("end session: %w", err)
 		}
 		return nil

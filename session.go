@@ -2,8 +2,6 @@ package gatebook
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,10 +41,12 @@ type Session struct {
 	Data Claims
 
 	subject record.Key
+	foreign bool // another program began it, and maybe nothing tells of it yet
 }
 
 // Verify returns the session that token opens: the value of a session cookie or
-// of a Bearer header. It runs no callback, renews nothing and sends no event.
+// of a Bearer header. It runs no callback, renews nothing and sends no event, also
+// of a session that another program began and nobody has met.
 // The error matches [ErrNoSession] unless the store could not answer.
 func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
 	if a.cfg.Session.Strategy == StrategyDatabase {
@@ -57,20 +57,22 @@ func (a *Auth) Verify(ctx context.Context, token string) (*Session, error) {
 		if !found.Session.Expires.After(a.now()) {
 			return nil, fmt.Errorf("%w: it has expired", ErrNoSession)
 		}
-		return a.fromRow(found), nil
+		return a.fromRow(ctx, found)
 	}
 	token, err := cookie.UnescapeComponent(token)
 	if err != nil {
 		return nil, fmt.Errorf("%w: malformed token", ErrNoSession)
 	}
-	c, err := a.openToken(ctx, token, a.now(), a.tokenSalts...)
+	c, foreign, err := a.openToken(ctx, token, a.now(), a.tokenSalts...)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := a.noted(ctx, &c); err != nil {
 		return nil, err
 	}
-	return a.fromToken(c), nil
+	s := a.fromToken(c)
+	s.foreign = foreign
+	return s, nil
 }
 
 // Session returns the session of a request: the one that the middleware put
@@ -105,21 +107,27 @@ var errHost = fmt.Errorf("%w: the host is not trusted", ErrNoSession)
 var errExpired = fmt.Errorf("%w: it has expired", ErrNoSession)
 
 // openToken decodes a session token, with the keys of the given salts unless the
-// application does it, and checks its times. A token without a sid gets one. The
-// claims of an expired token are returned with the error.
-func (a *Auth) openToken(ctx context.Context, token string, now time.Time, salts ...string) (Claims, error) {
+// application does it, and checks its times. A token without a sid is another
+// program's and gets one. The claims of an expired token are returned with the
+// error.
+func (a *Auth) openToken(ctx context.Context, token string, now time.Time, salts ...string) (c Claims, foreign bool, err error) {
 	o, err := a.decodeToken(ctx, token, salts)
 	if err != nil {
-		return Claims{}, err
+		return c, false, err
 	}
-	if raw, ok := o.Get("sid"); !ok || raw[0] != '"' || len(raw) == 2 { // another program's
+	if raw, ok := o.Get("sid"); !ok || raw[0] != '"' || len(raw) == 2 {
 		id, ok := o.String("jti")
 		if !ok {
 			id = token
 		}
-		o.SetString("sid", foreignID(id))
+		sid, err := a.foreignSID(ctx, id)
+		if err != nil {
+			return c, false, err
+		}
+		o.SetString("sid", sid)
+		foreign = true
 	}
-	return Claims{o}, checkTimes(&o, now.Unix())
+	return Claims{o}, foreign, checkTimes(&o, now.Unix())
 }
 
 // checkTimes checks the times of a token or check cookie.
@@ -145,26 +153,13 @@ func (a *Auth) fromToken(c Claims) *Session {
 	return s
 }
 
-func (a *Auth) fromRow(f *FoundSession) *Session {
-	return &Session{ID: a.sid(&f.Session), User: f.User, Expires: f.Session.Expires, Strategy: StrategyDatabase,
-		Stored: &f.Session, subject: f.Subject}
-}
-
-// sid returns the sid of a row. One that another program began gets it from its
-// handle, which a list of sessions has too.
-func (a *Auth) sid(s *StoredSession) string {
-	if s.ID != "" {
-		return s.ID
+func (a *Auth) fromRow(ctx context.Context, f *FoundSession) (*Session, error) {
+	sid, err := a.sid(ctx, &f.Session)
+	if err != nil {
+		return nil, err
 	}
-	return foreignID(s.Handle)
-}
-
-// foreignID returns the sid of a session that another program began: a digest of
-// what identifies it, so that every server gives it the same, whichever secrets it
-// has. No key is needed: what identifies a session is random, and a sid opens none.
-func foreignID(identifier string) string {
-	sum := sha256.Sum256([]byte("gatebook sid\x00" + identifier))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	return &Session{ID: sid, User: f.User, Expires: f.Session.Expires, Strategy: StrategyDatabase,
+		Stored: &f.Session, subject: f.Subject, foreign: f.Session.ID == ""}, nil
 }
 
 // storedSession reads a database session; ErrNoSession when there is none.
@@ -350,7 +345,10 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 	if !fromCookie {
 		salts = a.tokenSalts // whoever sends it may know the site by another scheme
 	}
-	c, err := a.openToken(ctx, token, v.now, salts...)
+	c, foreign, err := a.openToken(ctx, token, v.now, salts...)
+	if err != nil && !errors.Is(err, ErrNoSession) {
+		return nil, err
+	}
 	if err != nil {
 		if fromCookie {
 			a.endCookies(v)
@@ -371,6 +369,11 @@ func (a *Auth) readToken(ctx context.Context, v *visit, f *firing, token string,
 	}
 	if err != nil {
 		return nil, err
+	}
+	if foreign {
+		if err := a.meetSession(ctx, v, f, token, &Session{Strategy: StrategyJWT, Token: &c, foreign: true}); err != nil {
+			return nil, err
+		}
 	}
 	next := &c
 	if a.cfg.Callbacks.JWT != nil {
@@ -509,19 +512,28 @@ func view(user []byte, expires time.Time) Claims {
 	return Claims{claims.Of(claims.Member{Name: "user", Value: b[:n:n]}, claims.Member{Name: "expires", Value: b[n:len(b):len(b)]})}
 }
 
+// sessionExpired returns the event of a session that has run out.
+func (r *recorder) sessionExpired(u *User, strategy, sid string) *SessionExpiredEvent {
+	ev := &SessionExpiredEvent{Envelope: r.envelope(record.TypeSessionExpired), User: u.clone(), strategy: strategy}
+	ev.Subject, ev.Session = u.ID, sid
+	return ev
+}
+
 // tokenExpired notes that a session token had run out, once for each session.
 func (a *Auth) tokenExpired(ctx context.Context, v *visit, f *firing, s *Session) {
-	r := a.newRecorder(v)
-	ev := &SessionExpiredEvent{Envelope: r.failure(record.TypeSessionExpired, record.ReasonSessionExpired), User: &s.User, strategy: s.Strategy}
-	ev.Outcome, ev.Reason = record.Success, ""
-	ev.Subject, ev.Session = s.User.ID, s.ID
-	if !a.counts.first(repeatKey{typ: record.TypeSessionExpired, sid: s.ID}, a.now(), ev) {
+	seen := a.newRecorder(v).sessionExpired(&s.User, s.Strategy, s.ID)
+	if !a.counts.first(repeatKey{typ: record.TypeSessionExpired, sid: s.ID}, a.now(), seen) {
 		return
 	}
-	key, err := a.subjectKey(ctx, s.User.ID)
-	if err == nil {
-		err = a.act(ctx, f, nil, told{ev, keys{subject: key}})
-	}
+	err := retry(func() error {
+		r := a.newRecorder(v)
+		u, c, err := r.meetID(ctx, nil, s.User)
+		if err != nil {
+			return err
+		}
+		c.does(r.sessionExpired(&s.User, s.Strategy, s.ID), keys{subject: u.Subject})
+		return a.act(ctx, f, c)
+	})
 	if err != nil {
 		a.log.Error("record session.expired", "error", err.Error())
 	}
@@ -541,12 +553,21 @@ func (a *Auth) readRow(ctx context.Context, v *visit, f *firing, token string, f
 	if err != nil {
 		return nil, err
 	}
-	s := a.fromRow(found)
+	s, err := a.fromRow(ctx, found)
+	if err != nil {
+		return nil, err
+	}
 	if !s.Expires.After(v.now) {
 		if fromCookie {
 			a.endCookies(v)
 		}
-		return nil, a.rowExpired(ctx, v, f, s)
+		return nil, a.rowExpired(ctx, v, f, token, s)
+	}
+	if err := a.meetSession(ctx, v, f, token, s); err != nil {
+		if fromCookie && errors.Is(err, ErrNoSession) {
+			a.endCookies(v)
+		}
+		return nil, err
 	}
 	expires := v.now.Add(a.cfg.Session.MaxAge)
 	if age := a.cfg.Session.MaxAge - s.Expires.Sub(v.now); age >= max(a.cfg.Session.UpdateAge, 0) {
@@ -596,20 +617,25 @@ func appendNullable(dst []byte, s string) []byte {
 	return claims.AppendString(dst, s)
 }
 
-// rowExpired removes a row that has run out, with its event. Of several
-// requests that meet it one does.
-func (a *Auth) rowExpired(ctx context.Context, v *visit, f *firing, s *Session) error {
-	r := a.newRecorder(v)
-	ev := &SessionExpiredEvent{Envelope: r.envelope(record.TypeSessionExpired), User: &s.User, strategy: s.Strategy}
-	ev.Subject, ev.Session = s.User.ID, s.ID
-	key := s.subject
-	writes := []Write{DeleteSession{Handle: s.Stored.Handle}}
-	if key.IsZero() {
-		key = record.NewKey()
-		writes = append(writes, AddSubject{UserID: s.User.ID, Subject: key})
-	}
-	err := a.act(ctx, f, writes, told{ev, keys{subject: key}})
-	if err != nil && !isConflict(err) {
+// rowExpired removes a row that has run out, with its event. Of several that meet
+// it, requests and the housekeeping, one does.
+func (a *Auth) rowExpired(ctx context.Context, v *visit, f *firing, token string, s *Session) error {
+	err := retry(func() error {
+		r := a.newRecorder(v)
+		u := &FoundUser{User: s.User, Subject: s.subject}
+		c := r.meet(u)
+		c.does(r.sessionExpired(&s.User, s.Strategy, s.ID), keys{subject: u.Subject}, DeleteSession{Handle: s.Stored.Handle})
+		err := a.act(ctx, f, c)
+		if !isConflict(err) {
+			return err
+		}
+		// Whoever came first removed it, or another program renewed it.
+		if rerr := a.readAgain(ctx, token, s); rerr != nil || s.Expires.After(v.now) {
+			return rerr
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrNoSession) {
 		return fmt.Errorf("remove expired session: %w", err)
 	}
 	return errExpired

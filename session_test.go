@@ -822,7 +822,7 @@ func TestMiddlewareWithTheRootAsBase(t *testing.T) {
 		c.Session.Strategy = gatebook.StrategyJWT
 	})
 	v := d.visitor()
-	v.cookies[sessionCookie] = seal(t, sessionCookie, `{"sub":"1","email":"ada@example.com"}`)
+	v.cookies[sessionCookie] = seal(t, sessionCookie, `{"sub":"1","email":"ada@example.com","sid":"a-sid"}`)
 	seen := 0
 	app := d.auth.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen++ }))
 	for target, want := range map[string]int{"/": 1, "/page": 1, "/session": 0, "/signin/idp": 0, "/signin/idp/more": 1} {

@@ -41,7 +41,9 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]StoredSession, er
 	now := a.now()
 	list = slices.DeleteFunc(list, func(s StoredSession) bool { return !a.current(&s) || !s.Expires.After(now) })
 	for i := range list {
-		list[i].ID = a.sid(&list[i])
+		if list[i].ID, err = a.sid(ctx, &list[i]); err != nil {
+			return nil, fmt.Errorf("list sessions: %w", err)
+		}
 		if a.listed() {
 			list[i].Expires = list[i].Expires.Add(-clockSlack)
 		}
@@ -65,7 +67,7 @@ func (a *Auth) canRevoke() error {
 func (a *Auth) goesOn(ctx context.Context, userID, sid string) (bool, error) {
 	switch {
 	case a.listed():
-		found, err := a.adapter.Find(ctx, Query{TokenSession: a.listID(sid)})
+		found, err := a.find(ctx, Query{TokenSession: a.listID(sid)})
 		return err == nil && !found.Revoked, err
 	case a.cfg.Session.Strategy == StrategyJWT:
 		return true, nil
@@ -166,7 +168,7 @@ func (t *Transaction) revokeSome(ctx context.Context, userID, scope, sid string)
 		if err != nil {
 			return err
 		}
-		found, writes, unknown := t.user(ctx, userID)
+		found, c, unknown := t.user(ctx, r, userID)
 		switch {
 		case errors.Is(unknown, ErrNotFound) && t.a.listed():
 			// Tokens may be of somebody whom only the application knows.
@@ -174,10 +176,11 @@ func (t *Transaction) revokeSome(ctx context.Context, userID, scope, sid string)
 		case unknown != nil:
 			return unknown
 		}
-		ends, err := t.ends(ctx, userID, scope, sid)
+		ends, old, err := t.ends(ctx, r, found, scope, sid)
 		if err != nil || len(ends) == 0 {
 			return cmp.Or(err, unknown)
 		}
+		c.add(old)
 		ev := &SessionRevokedEvent{Envelope: r.envelope(record.TypeSessionRevoked), User: found.User.clone(),
 			Scope: scope, Count: len(ends), strategy: t.a.cfg.Session.Strategy, why: whyApp}
 		if t.source == record.SourceGatebook {
@@ -187,7 +190,8 @@ func (t *Transaction) revokeSome(ctx context.Context, userID, scope, sid string)
 		if scope == scopeOne {
 			ev.Session = sid
 		}
-		if err := t.commit(ctx, append(writes, ends...), told{ev, keys{found.Subject, actor}}); err != nil {
+		c.does(ev, keys{found.Subject, actor}, ends...)
+		if err := t.commit(ctx, c); err != nil {
 			return err
 		}
 		n = len(ends)
@@ -196,19 +200,23 @@ func (t *Transaction) revokeSome(ctx context.Context, userID, scope, sid string)
 	return n, err
 }
 
-// ends returns the writes that end the sessions of a user that scope and sid say.
-func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Write, error) {
+// ends returns the writes that end the sessions of a user that scope and sid say,
+// and what meets those of them that another program began.
+func (t *Transaction) ends(ctx context.Context, r *recorder, u *FoundUser, scope, sid string) (writes []Write, old change, err error) {
+	userID := u.User.ID
 	list, err := t.a.adapter.Sessions(ctx, userID)
 	if err != nil {
-		return nil, err
+		return nil, old, err
 	}
-	var writes []Write
 	here, until := t.here(ctx, userID)
 	if t.a.listed() {
 		sid = t.a.listID(sid)
 	}
 	for i := range list {
-		id := t.a.sid(&list[i])
+		id, err := t.a.sid(ctx, &list[i])
+		if err != nil {
+			return nil, old, err
+		}
 		if id == here {
 			here = "" // it is in the list, like most
 			if until.After(list[i].Expires) {
@@ -216,15 +224,19 @@ func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Wr
 			}
 		}
 		if scope == scopeAll || (id == sid) == (scope == scopeOne) {
+			if list[i].ID == "" {
+				old.add(r.adoptRow(u, &list[i], id, RequestInfo{}))
+			}
 			writes = append(writes, t.a.end(&list[i]))
 		}
 	}
 	if scope == scopeAll && here != "" {
-		return t.endUnlisted(ctx, userID, here, until, writes)
+		writes, err = t.endUnlisted(ctx, userID, here, until, writes)
+		return writes, old, err
 	}
 	if scope == scopeOne && len(writes) == 0 {
 		if !t.a.listed() || t.source == record.SourceGatebook && sid != here {
-			return nil, errNoSuchSession
+			return nil, old, errNoSuchSession
 		}
 		if sid != here {
 			until = t.a.now() // nobody knows
@@ -233,9 +245,8 @@ func (t *Transaction) ends(ctx context.Context, userID, scope, sid string) ([]Wr
 		if err == nil && len(writes) == 0 {
 			err = errNoSuchSession
 		}
-		return writes, err
 	}
-	return writes, nil
+	return writes, old, err
 }
 
 var errNoSuchSession = fmt.Errorf("%w: the user has no such session", ErrNotFound)
@@ -253,7 +264,7 @@ func (t *Transaction) here(ctx context.Context, userID string) (sid string, unti
 // endUnlisted adds the write that ends a token session that no note tells of and
 // whose token lasts until then, unless it has ended, or is somebody else's.
 func (t *Transaction) endUnlisted(ctx context.Context, userID, sid string, until time.Time, writes []Write) ([]Write, error) {
-	found, err := t.a.adapter.Find(ctx, Query{TokenSession: sid, Tx: t.tx})
+	found, err := t.a.find(ctx, Query{TokenSession: sid, Tx: t.tx})
 	if err != nil || found.Revoked || found.TokenSession != nil && found.TokenSession.UserID != userID {
 		return writes, err
 	}

@@ -206,7 +206,7 @@ func (x *exchange) redirectCallback(p RedirectProvider) {
 // and where the sign-in is decided, which spares every other sign-in a read.
 func (x *exchange) proofFailed(in *proved, err error) {
 	if in.check != [32]byte{} {
-		found, ferr := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{Check: in.check})
+		found, ferr := x.a.find(context.WithoutCancel(x.r.Context()), Query{Check: in.check})
 		if ferr == nil && found.CheckUsed {
 			x.refuse(x.replay(in))
 			return
@@ -258,7 +258,7 @@ func (x *exchange) requestLink(p EmailProvider) {
 		x.refuse(refused{auth: info, reason: record.ReasonIdentifierInvalid, step: "the address is none that a link may be sent to"})
 		return
 	}
-	found, err := x.a.adapter.Find(ctx, Query{Email: address, LinksTo: address})
+	found, err := x.a.find(ctx, Query{Email: address, LinksTo: address})
 	if err != nil {
 		x.storeFailed(info, err)
 		return
@@ -301,7 +301,7 @@ func (x *exchange) openLink(p EmailProvider) {
 	token := x.query["token"]
 	hash := x.a.csrf.HashToken(token)
 	check := checkDigest("verificationToken", hash)
-	found, err := x.a.adapter.Find(ctx, Query{Verification: hash, Check: check, Email: claimed})
+	found, err := x.a.find(ctx, Query{Verification: hash, Check: check, Email: claimed})
 	if err != nil {
 		x.storeFailed(info, err)
 		return
@@ -330,7 +330,7 @@ func (x *exchange) openLink(p EmailProvider) {
 		x.finish(in)
 		return
 	}
-	known, err := x.a.adapter.Find(ctx, Query{Email: row.Identifier})
+	known, err := x.a.find(ctx, Query{Email: row.Identifier})
 	if err != nil {
 		x.storeFailed(info, err)
 		return
@@ -390,7 +390,7 @@ func (x *exchange) refuseCredentials(info ProviderInfo, err error) {
 		r.target = email
 	}
 	if r.target != "" && x.a.adapter != nil {
-		if found, err := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{Email: record.LowerAddress(r.target)}); err == nil {
+		if found, err := x.a.find(context.WithoutCancel(x.r.Context()), Query{Email: record.LowerAddress(r.target)}); err == nil {
 			r.known = found.ByEmail
 		}
 	}
@@ -486,7 +486,7 @@ func (x *exchange) recordRefusal(r refused) error {
 			r.writes = nil
 		}
 		if r.known != nil && x.a.adapter != nil {
-			found, ferr := x.a.adapter.Find(context.WithoutCancel(x.r.Context()), Query{UserID: r.known.User.ID})
+			found, ferr := x.a.find(context.WithoutCancel(x.r.Context()), Query{UserID: r.known.User.ID})
 			if ferr != nil {
 				return ferr
 			}
@@ -499,34 +499,31 @@ func (x *exchange) recordRefusal(r refused) error {
 func (x *exchange) tryRefusal(r *refused) error {
 	rec := x.a.newRecorder(x.visit)
 	rec.auth = AuthInfo{Provider: r.auth.ID, Method: r.auth.Type}
-	key := record.NewKey()
-	writes := r.writes
+	k := keys{subject: record.NewKey()}
+	c := change{writes: slices.Clone(r.writes)}
 	ev := &SignInFailedEvent{Target: r.target, Account: r.account}
 	if r.known != nil {
-		ev.User = r.known.User.clone()
-		if key = r.known.Subject; key.IsZero() {
-			key = record.NewKey()
-			writes = append(writes[:len(writes):len(writes)], AddSubject{UserID: r.known.User.ID, Subject: key})
-		}
+		known := *r.known
+		c.add(rec.meet(&known))
+		ev.User, k.subject = known.User.clone(), known.Subject
 	}
-	var events []told
 	switch {
 	case r.cloned != nil:
-		c := *r.cloned
-		c.Envelope = rec.failure(record.TypePasskeyCloneWarning, r.reason)
-		c.Subject, rec.cause = c.User.ID, c.ID
-		events = append(events, told{&c, keys{subject: key}})
+		warning := *r.cloned
+		warning.Envelope = rec.failure(record.TypePasskeyCloneWarning, r.reason)
+		warning.Subject, rec.cause = warning.User.ID, warning.ID
+		c.does(&warning, k)
 	case r.cause != "":
 		d := &DefenceEvent{Envelope: rec.failure(r.cause, r.reason), Check: r.check, Why: r.why}
 		rec.cause = d.ID
-		events = append(events, told{d, keys{subject: key}})
+		c.does(d, k)
 	}
 	ev.Envelope = rec.failure(record.TypeSignInFailed, r.reason)
 	if r.known != nil {
 		ev.Subject = r.known.User.ID
 	}
-	events = append(events, told{ev, keys{subject: key}})
-	return x.a.act(x.r.Context(), x.firing, writes, events...)
+	c.does(ev, k)
+	return x.a.act(x.r.Context(), x.firing, c)
 }
 
 // refuseCSRF refuses a sign-in that did not come from our own page.

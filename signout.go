@@ -51,24 +51,26 @@ func (x *exchange) endSession(ctx context.Context, token string, salts []string)
 		if err != nil {
 			return err
 		}
-		s := a.fromRow(found)
+		s, err := a.fromRow(ctx, found)
+		if err != nil {
+			return err
+		}
 		if !s.Expires.After(x.now) {
-			if err := a.rowExpired(ctx, x.visit, x.firing, s); !errors.Is(err, ErrNoSession) {
+			if err := a.rowExpired(ctx, x.visit, x.firing, token, s); !errors.Is(err, ErrNoSession) {
 				return err
 			}
 			return nil
 		}
-		key := s.subject
-		writes := []Write{DeleteSession{Handle: found.Session.Handle}}
-		if key.IsZero() {
-			key = record.NewKey()
-			writes = append(writes, AddSubject{UserID: s.User.ID, Subject: key})
-		}
 		rec := a.newRecorder(x.visit)
 		rec.actor = Actor{Type: record.ActorUser, ID: s.User.ID}
+		c := rec.meet(&found.FoundUser)
+		if s.foreign {
+			c.add(rec.adoptRow(&found.FoundUser, &found.Session, s.ID, rec.request))
+		}
 		ev := &SignOutEvent{Envelope: rec.envelope(record.TypeSignOut), Session: &found.Session}
 		ev.Envelope.Subject, ev.Envelope.Session = s.User.ID, s.ID
-		if err := a.act(ctx, x.firing, writes, told{ev, keys{key, key}}); err != nil {
+		c.does(ev, keys{found.Subject, found.Subject}, DeleteSession{Handle: found.Session.Handle})
+		if err := a.act(ctx, x.firing, c); err != nil {
 			return fmt.Errorf("end session: %w", err)
 		}
 		return nil

@@ -103,52 +103,58 @@ func (t *Transaction) recorder(ctx context.Context) (*recorder, record.Key, erro
 	key := res.session.subject
 	if key.IsZero() {
 		var err error
-		if key, err = t.a.subjectKeyIn(ctx, t.tx, r.actor.ID); err != nil {
+		if key, err = t.subjectKey(ctx, r.actor.ID); err != nil {
 			return nil, record.Key{}, err
 		}
 	}
 	return r, key, nil
 }
 
-// commit carries out writes, with the events that tell of them.
-func (t *Transaction) commit(ctx context.Context, writes []Write, events ...told) error {
-	entries, err := t.a.entries(ctx, events)
+// subjectKey returns the key of a user, in an act of its own when the book has not
+// met them.
+func (t *Transaction) subjectKey(ctx context.Context, userID string) (record.Key, error) {
+	r := &recorder{a: t.a, id: newID(), now: cut(t.a.now()), source: t.source}
+	u, c, err := r.meetID(ctx, t.tx, User{ID: userID})
+	if err != nil || len(c.events) == 0 {
+		return u.Subject, err
+	}
+	return u.Subject, t.commit(ctx, c)
+}
+
+// commit carries out a change.
+func (t *Transaction) commit(ctx context.Context, c change) error {
+	entries, err := t.a.entries(ctx, c.events)
 	if err != nil {
 		return err
 	}
-	act := &Act{Writes: writes, Entries: entries, Tx: t.tx, InTx: t.a.inTx(events)}
+	act := &Act{Writes: c.writes, Entries: entries, Tx: t.tx, InTx: t.a.inTx(c.events)}
 	if err := t.a.commit(ctx, act); err != nil {
 		return err
 	}
 	if t.tx != nil {
-		t.told = append(t.told, events...)
+		t.told = append(t.told, c.events...)
 		return nil
 	}
 	f := t.a.handlers.begin(ctx)
 	defer f.close()
-	f.fireAll(events)
+	f.fireAll(c.events)
 	return nil
 }
 
-// user reads a user for a write; the writes begin with giving them a subject
-// key when the book has not met them.
-func (t *Transaction) user(ctx context.Context, id string) (*FoundUser, []Write, error) {
+// user reads a user for a write; the act begins with meeting them when the book
+// has not.
+func (t *Transaction) user(ctx context.Context, r *recorder, id string) (*FoundUser, change, error) {
 	if id == "" {
-		return nil, nil, fmt.Errorf("%w: the user's id is empty", ErrNotFound)
+		return nil, change{}, fmt.Errorf("%w: the user's id is empty", ErrNotFound)
 	}
-	found, err := t.a.adapter.Find(ctx, Query{UserID: id, Tx: t.tx})
+	found, err := t.a.find(ctx, Query{UserID: id, Tx: t.tx})
 	if err != nil {
-		return nil, nil, err
+		return nil, change{}, err
 	}
 	if found.ByID == nil {
-		return nil, nil, fmt.Errorf("%w: user", ErrNotFound)
+		return nil, change{}, fmt.Errorf("%w: user", ErrNotFound)
 	}
-	u := found.ByID
-	if !u.Subject.IsZero() {
-		return u, nil, nil
-	}
-	u.Subject = record.NewKey()
-	return u, []Write{AddSubject{UserID: id, Subject: u.Subject}}, nil
+	return found.ByID, r.meet(found.ByID), nil
 }
 
 // again runs fn anew while it conflicts, unless it is part of a transaction of
@@ -176,7 +182,9 @@ func (t *Transaction) CreateUser(ctx context.Context, u User) (*User, error) {
 		key := record.NewKey()
 		ev := &CreateUserEvent{Envelope: r.envelope(record.TypeCreateUser), User: user.clone()}
 		ev.Subject = user.ID
-		return t.commit(ctx, []Write{CreateUser{User: *user, Subject: key}}, told{ev, keys{key, actor}})
+		var c change
+		c.does(ev, keys{key, actor}, CreateUser{User: *user, Subject: key})
+		return t.commit(ctx, c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create user: %w", err)
@@ -196,7 +204,7 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 		if err != nil {
 			return err
 		}
-		found, writes, err := t.user(ctx, u.ID)
+		found, c, err := t.user(ctx, r, u.ID)
 		if err != nil {
 			return err
 		}
@@ -224,8 +232,8 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 		}
 		ev := &UpdateUserEvent{Envelope: r.envelope(record.TypeUpdateUser), User: user.clone(), Changed: fields}
 		ev.Subject = user.ID
-		writes = append(writes, UpdateUser{User: *user, Fields: fields})
-		return t.commit(ctx, writes, told{ev, keys{found.Subject, actor}})
+		c.does(ev, keys{found.Subject, actor}, UpdateUser{User: *user, Fields: fields})
+		return t.commit(ctx, c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update user: %w", err)
@@ -240,13 +248,14 @@ func (t *Transaction) DeleteUser(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		found, writes, err := t.user(ctx, id)
+		found, c, err := t.user(ctx, r, id)
 		if err != nil {
 			return err
 		}
 		ev := &DeleteUserEvent{Envelope: r.envelope(record.TypeDeleteUser), User: found.User.clone()}
 		ev.Subject = id
-		return t.commit(ctx, append(writes, DeleteUser{ID: id}), told{ev, keys{found.Subject, actor}})
+		c.does(ev, keys{found.Subject, actor}, DeleteUser{ID: id})
+		return t.commit(ctx, c)
 	})
 	if err != nil {
 		return fmt.Errorf("delete user: %w", err)
@@ -264,14 +273,15 @@ func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
 		if err != nil {
 			return err
 		}
-		found, writes, err := t.user(ctx, acc.UserID)
+		found, c, err := t.user(ctx, r, acc.UserID)
 		if err != nil {
 			return err
 		}
 		r.auth = AuthInfo{Provider: acc.Provider, Method: acc.Type}
 		ev := &LinkAccountEvent{Envelope: r.envelope(record.TypeLinkAccount), User: found.User.clone(), Account: acc.clone()}
 		ev.Subject = acc.UserID
-		return t.commit(ctx, append(writes, LinkAccount{Account: acc}), told{ev, keys{found.Subject, actor}})
+		c.does(ev, keys{found.Subject, actor}, LinkAccount{Account: acc})
+		return t.commit(ctx, c)
 	})
 	if err != nil {
 		return fmt.Errorf("link account: %w", err)

@@ -550,7 +550,8 @@ func TestUserOfAnotherProgram(t *testing.T) {
 	for _, e := range d.entries() {
 		keys = append(keys, e.Header.Subject)
 	}
-	if diff := cmp.Diff([]record.Key{found.ByID.Subject, found.ByID.Subject}, keys); diff != "" || found.ByID.Subject.IsZero() {
+	if diff := cmp.Diff([]record.Key{found.ByID.Subject, found.ByID.Subject, found.ByID.Subject}, keys); diff != "" || found.ByID.Subject.IsZero() {
 		t.Errorf("subject keys (-want +got):\n%s", diff)
 	}
+	d.checkTypes(record.TypeUserAdopted, record.TypeUpdateUser, record.TypeUpdateUser)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -93,21 +94,21 @@ func (x *exchange) whoAsks() (*asker, error) {
 		who.email = ""
 	}
 	q := Query{Email: who.email}
-	database := x.a.cfg.Session.Strategy == StrategyDatabase
+	database, foreign := x.a.cfg.Session.Strategy == StrategyDatabase, false
 	token, _ := x.sessionChunks()
 	switch {
 	case token == "":
 	case database && len(token) <= 1024:
 		q.Session = Secret(token)
 	case !database:
-		if c, err := x.a.openToken(x.r.Context(), token, x.now, x.cookieName(sessionCookie)); err == nil {
-			q.UserID = c.String("sub")
+		if c, unmet, err := x.a.openToken(x.r.Context(), token, x.now, x.cookieName(sessionCookie)); err == nil {
+			foreign, q.UserID = unmet, c.String("sub")
 			if x.a.listed() {
 				q.TokenSession = x.a.listID(c.String("sid"))
 			}
 		}
 	}
-	found, err := x.a.adapter.Find(x.r.Context(), q)
+	found, err := x.a.find(x.r.Context(), q)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,14 @@ func (x *exchange) whoAsks() (*asker, error) {
 	if s := found.Session; s != nil && s.Session.Expires.After(x.now) {
 		who.signedIn = &s.FoundUser
 	}
-	return who, nil
+	if who.signedIn == nil || !foreign && (found.Session == nil || found.Session.Session.ID != "") {
+		return who, nil
+	}
+	_, err = x.browserSession() // which another program began: the answer lists its user's passkeys
+	if errors.Is(err, ErrNoSession) {
+		who.signedIn, err = nil, nil
+	}
+	return who, err
 }
 
 // requestOptions answers with the options of an authentication.
@@ -229,11 +237,15 @@ func (a *Auth) isDecoy(ctx context.Context, credentialID string) (bool, error) {
 // derive returns n bytes that stand for a value for good: under the book's key,
 // which unlike the secrets is never rotated.
 func (a *Auth) derive(ctx context.Context, label, value string, n int) ([]byte, error) {
-	id, err := a.bookIdentity(ctx)
+	id, err := a.bookKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mac := hmac.New(sha256.New, id.SearchKey)
+	return deriveKey(id.SearchKey, label, value, n)
+}
+
+func deriveKey(key []byte, label, value string, n int) ([]byte, error) {
+	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(label + "\x00" + value)) // no kind of a search term
 	return hkdf.Expand(sha256.New, mac.Sum(nil), label, n)
 }

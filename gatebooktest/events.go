@@ -117,6 +117,8 @@ func describe(e gatebook.Event) string {
 		}
 	case *gatebook.DefenceEvent:
 		add("check ", e.Check+" "+e.Why)
+	case *gatebook.TokensOmittedEvent:
+		add("left out ", strings.Join(e.Fields, " and "))
 	}
 	return strings.Join(words, " ")
 }
@@ -143,6 +145,12 @@ func userOf(e gatebook.Event) *gatebook.User {
 	case *gatebook.SessionExpiredEvent:
 		return e.User
 	case *gatebook.PasskeyEvent:
+		return e.User
+	case *gatebook.UserAdoptedEvent:
+		return e.User
+	case *gatebook.SessionAdoptedEvent:
+		return e.User
+	case *gatebook.TokensOmittedEvent:
 		return e.User
 	}
 	return nil
@@ -204,6 +212,13 @@ func fill(ev gatebook.Event) {
 	set(&m.Type, typeOf(ev))
 	set(&m.ID, uuid.Must(uuid.NewV7()).String())
 	set(&m.Act, uuid.Must(uuid.NewV7()).String())
+	if _, adopted := strings.CutSuffix(m.Type, ".adopted"); adopted { // another program's deed
+		set(&m.Source, "foreign")
+		set(&m.Initiator, "system")
+		if m.Actor == (gatebook.Actor{}) {
+			m.Actor = gatebook.Actor{Type: "system"}
+		}
+	}
 	set(&m.Source, "gatebook")
 	set(&m.Initiator, "user")
 	if m.Version == 0 {
@@ -251,6 +266,8 @@ func accountOf(ev gatebook.Event) *gatebook.Account {
 		return e.Account
 	case *gatebook.UnlinkAccountEvent:
 		return e.Account
+	case *gatebook.TokensOmittedEvent:
+		return e.Account
 	}
 	return nil
 }
@@ -284,6 +301,12 @@ func typeOf(ev gatebook.Event) string {
 		return "session.expired"
 	case *gatebook.SessionInvalidEvent:
 		return "session.invalid"
+	case *gatebook.UserAdoptedEvent:
+		return "user.adopted"
+	case *gatebook.SessionAdoptedEvent:
+		return "session.adopted"
+	case *gatebook.TokensOmittedEvent:
+		return "account.tokensOmitted"
 	}
 	return ""
 }

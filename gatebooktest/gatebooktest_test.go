@@ -280,6 +280,7 @@ func TestFireFillsIn(t *testing.T) {
 		{&gatebook.SessionRevokedEvent{User: user}, record.TypeSessionRevoked, true},
 		{&gatebook.SessionExpiredEvent{User: user}, record.TypeSessionExpired, true},
 		{&gatebook.SessionInvalidEvent{}, record.TypeSessionInvalid, false},
+		{&gatebook.TokensOmittedEvent{User: user, Account: account}, record.TypeAccountTokensOmitted, true},
 		{&gatebook.PasskeyEvent{Envelope: gatebook.Envelope{Type: record.TypePasskeyAdded}, User: user}, record.TypePasskeyAdded, true},
 		{&gatebook.DefenceEvent{Envelope: gatebook.Envelope{Type: record.TypeCSRFRejected}}, record.TypeCSRFRejected, false},
 	} {
@@ -297,6 +298,12 @@ func TestFireFillsIn(t *testing.T) {
 		}
 		if _, ok := tt.ev.(*gatebook.SignInEvent); ok && (got.Auth.Provider != "github" || got.Auth.Method != "oauth") {
 			t.Errorf("auth %+v", got.Auth)
+		}
+	}
+	for _, ev := range []gatebook.Event{&gatebook.UserAdoptedEvent{User: user}, &gatebook.SessionAdoptedEvent{User: user}} {
+		if err := gatebooktest.New(t, gatebook.Config{}).Fire(ev); err != nil || ev.Meta().Source != record.SourceForeign ||
+			ev.Meta().Actor.Type != record.ActorSystem || ev.Meta().Subject != "u1" {
+			t.Errorf("%T: %v, envelope %+v", ev, err, ev.Meta())
 		}
 	}
 	got := run(t, func(t testing.TB) {

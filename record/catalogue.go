@@ -25,6 +25,10 @@ const (
 	TypeRedirectRejected = "redirect.rejected"
 	TypeHostUntrusted    = "host.untrusted"
 
+	TypeUserAdopted          = "user.adopted"
+	TypeSessionAdopted       = "session.adopted"
+	TypeAccountTokensOmitted = "account.tokensOmitted"
+
 	TypePasskeyAdded        = "passkey.added"
 	TypePasskeyRemoved      = "passkey.removed"
 	TypePasskeyCloneWarning = "passkey.cloneWarning"
@@ -133,7 +137,8 @@ type SignOut struct {
 	Truncated []string `json:"truncated,omitempty"`
 }
 
-// UserChange is the identity payload of createUser, updateUser and deleteUser.
+// UserChange is the identity payload of createUser, updateUser, deleteUser and
+// user.adopted.
 type UserChange struct {
 	User Person `json:"user"`
 	// Changed names the fields of the user that an update wrote.
@@ -146,6 +151,25 @@ type AccountChange struct {
 	User      Person        `json:"user"`
 	Account   LinkedAccount `json:"account"`
 	Truncated []string      `json:"truncated,omitempty"`
+}
+
+// TokensOmitted is the identity payload of account.tokensOmitted.
+type TokensOmitted struct {
+	User    Person        `json:"user"`
+	Account LinkedAccount `json:"account"`
+	// Fields names what was left out, as in RFC 6749, Section 5.1, such as
+	// access_token.
+	Fields    []string `json:"fields,omitempty" max:"64"`
+	Truncated []string `json:"truncated,omitempty"`
+}
+
+// SessionAdopted is the identity payload of session.adopted.
+type SessionAdopted struct {
+	User Person `json:"user"`
+	// Session is the sid that the session has from then on.
+	Session   string   `json:"session,omitempty" max:"1024"`
+	Strategy  string   `json:"strategy,omitempty"`
+	Truncated []string `json:"truncated,omitempty"`
 }
 
 // SessionUse is the identity payload of session and session.refreshed: how

@@ -106,7 +106,7 @@ func TestReasonsAreDescribed(t *testing.T) {
 func TestFieldsAreDescribed(t *testing.T) {
 	var want, got []string
 	for _, p := range []any{record.SignIn{}, record.SignOut{}, record.UserChange{}, record.AccountChange{}, record.SessionUse{},
-		record.SessionEnd{}, record.SignInFailed{}, record.Passkey{}, record.Request{}, record.Defence{}, record.Handler{}} {
+		record.SessionEnd{}, record.SessionAdopted{}, record.TokensOmitted{}, record.SignInFailed{}, record.Passkey{}, record.Request{}, record.Defence{}, record.Handler{}} {
 		typ := reflect.TypeOf(p)
 		for f := range typ.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
