@@ -64,14 +64,18 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter, opts *Opt
 		name  string
 		rules []rule
 	}{
+		{"Official", officialRules},
 		{"Find", findRules},
 		{"User", userRules},
 		{"Account", accountRules},
 		{"Session", sessionRules},
 		{"Token", tokenRules},
+		{"Adopt", adoptRules},
 		{"Passkey", passkeyRules},
 		{"Keep", keepRules},
 		{"Once", onceRules},
+		{"Housekeeping", housekeepingRules},
+		{"Ability", abilityRules},
 		{"Time", timeRules},
 		{"Act", actRules},
 		{"Outbox", outboxRules},

@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,7 +69,23 @@ type broken struct {
 	list    func(context.Context, string) ([]gatebook.StoredSession, error)
 	extend  func(context.Context, gatebook.Secret, time.Time) error
 	sweep   func(context.Context, time.Time) (int, error)
+	claim   func(context.Context, string, time.Duration) (bool, error)
+	expired func(context.Context, time.Time) ([]gatebook.FoundSession, error)
 	book    func() *book.Book
+}
+
+func (b broken) Claim(ctx context.Context, holder string, d time.Duration) (bool, error) {
+	if b.claim != nil {
+		return b.claim(ctx, holder, d)
+	}
+	return b.Adapter.Claim(ctx, holder, d)
+}
+
+func (b broken) Expired(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+	if b.expired != nil {
+		return b.expired(ctx, before)
+	}
+	return b.Adapter.Expired(ctx, before)
 }
 
 func (b broken) Find(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
@@ -395,6 +413,82 @@ var faults = map[string]struct {
 					return total, err
 				}
 			}
+		}}
+	}},
+	"claims for all": {"Who has the claim renews it and keeps everybody else from it.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, claim: func(ctx context.Context, _ string, _ time.Duration) (bool, error) {
+			return ctx.Err() == nil, context.Cause(ctx)
+		}}
+	}},
+	"claims looked up before they are made": {"Of many who claim at once one has the claim.", func(a gatebook.Adapter) gatebook.Adapter {
+		var claimed atomic.Bool
+		return broken{Adapter: a, claim: func(ctx context.Context, name string, d time.Duration) (bool, error) {
+			if claimed.Load() || d < time.Second {
+				return a.Claim(ctx, name, d)
+			}
+			runtime.Gosched()
+			claimed.Store(true)
+			_, err := a.Claim(ctx, name, d)
+			return err == nil, err
+		}}
+	}},
+	"expired too soon": {"Expired lists database sessions that expired before the time", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, expired: func(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+			return a.Expired(ctx, before.Add(time.Millisecond))
+		}}
+	}},
+	"expired without their users": {"Expired lists database sessions that expired before the time, with their users", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, expired: func(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+			list, err := a.Expired(ctx, before)
+			for i := range list {
+				list[i].FoundUser = gatebook.FoundUser{}
+			}
+			return list, err
+		}}
+	}},
+	"expired newest first": {"Expired lists at most 200, the oldest.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, expired: func(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+			list, err := a.Expired(ctx, before)
+			slices.Reverse(list)
+			return list, err
+		}}
+	}},
+	"adopted by another ID": {"AdoptSession notes the ID of a session", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.AdoptSession); ok {
+			c.Session.ID = c.Session.Handle
+			return c
+		}
+		return w
+	})},
+	"adopted twice": {"Of many who meet a foreign session at once one tells of it.", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			err := a.Commit(ctx, act)
+			if len(act.Writes) == 1 && errors.Is(err, gatebook.ErrConflict) {
+				if _, ok := act.Writes[0].(gatebook.AdoptSession); ok {
+					return a.Commit(ctx, &gatebook.Act{Entries: act.Entries})
+				}
+			}
+			return err
+		}}
+	}},
+	"tokens cut": {"A token is stored whole or named by Unfit", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.LinkAccount); ok {
+			c.Account.Scope = c.Account.Scope[:min(len(c.Account.Scope), 255)]
+			return c
+		}
+		return w
+	})},
+	"times rounded": {"What is finer than the column is cut, never rounded up", writing(func(w gatebook.Write) gatebook.Write {
+		if c, ok := w.(gatebook.CreateSession); ok {
+			c.Session.Expires = c.Session.Expires.Round(time.Millisecond)
+			return c
+		}
+		return w
+	})},
+	"ids trimmed": {"What is no id of the store is no user's", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, find: func(ctx context.Context, q gatebook.Query) (*gatebook.Found, error) {
+			q.UserID = strings.TrimSpace(q.UserID)
+			return a.Find(ctx, q)
 		}}
 	}},
 	"a new book": {"Book returns the same value at every call.", func(a gatebook.Adapter) gatebook.Adapter {

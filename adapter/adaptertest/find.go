@@ -32,9 +32,15 @@ var findRules = []rule{
 		a, s, l, d := account(byAccount.User), session(bySession.User), link(), digest()
 		p, _ := passkey(byID.User)
 		note, to := session(byEmail.User), link()
-		w.commit(byID, byEmail, byAccount, bySession, gatebook.LinkAccount{Account: a},
+		w.commit(byID, byEmail, byAccount, bySession)
+		if w.hasPasskeys(p) {
+			w.commit(gatebook.CreateAuthenticator{Authenticator: p})
+		} else {
+			p.CredentialID = "" // and so it is not asked for
+		}
+		w.commit(gatebook.LinkAccount{Account: a},
 			gatebook.CreateSession{Session: s}, gatebook.CreateVerificationToken{Token: l},
-			gatebook.UseCheck{Digest: d, Expires: now}, gatebook.CreateAuthenticator{Authenticator: p},
+			gatebook.UseCheck{Digest: d, Expires: now},
 			gatebook.NoteSession{Session: note}, gatebook.CreateVerificationToken{Token: to})
 		q := gatebook.Query{
 			Session: s.Token, UserID: byID.User.ID, Email: byEmail.User.Email, Account: key(a),

@@ -53,7 +53,7 @@ var keepRules = []rule{
 		u := create(w.user())
 		w.conflicts("a user without accounts", u, keep(u.User))
 	}},
-	{"passkey", "An account of a passkey counts only while the passkey is there.", func(w *world) {
+	{"passkey", "An account of a passkey counts only while the passkey is there.", onPasskeys(func(w *world) {
 		u := create(w.user())
 		p, a := passkey(u.User)
 		b := account(u.User)
@@ -63,7 +63,7 @@ var keepRules = []rule{
 		w.commit(unlink(b), keep(u.User))
 		w.conflicts("the last passkey", gatebook.DeleteAuthenticator{UserID: u.User.ID, CredentialID: p.CredentialID}, keep(u.User))
 		w.samePasskey(p)
-	}},
+	})},
 	{"race", "Of concurrent acts that each remove one account and keep another exactly one account is left.", func(w *world) {
 		u := create(w.user())
 		accounts := make([]gatebook.Account, racers)

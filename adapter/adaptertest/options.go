@@ -29,9 +29,8 @@ type Options struct {
 	EmailVerified  Times
 	SessionExpires Times
 	LinkExpires    Times
-	// Passkeys is false where there is a table for them. Where there is none,
-	// writes of passkeys fail with an error that matches errors.ErrUnsupported,
-	// and nobody has one.
+	// NoPasskeys says that there is no table for them. Writes of passkeys then
+	// fail with an error that matches errors.ErrUnsupported, and nobody has one.
 	NoPasskeys bool
 	// NoExtra says that the user table has neither TextColumn nor NumberColumn.
 	NoExtra bool

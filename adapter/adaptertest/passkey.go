@@ -2,11 +2,13 @@ package adaptertest
 
 import (
 	"encoding/base64"
+	"errors"
 	"math"
 	"reflect"
 	"slices"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/record"
 )
 
 // passkey returns an authenticator of u, with its account.
@@ -43,8 +45,43 @@ func (w *world) passkeys(userID string) []gatebook.Authenticator {
 	return list
 }
 
+// hasPasskeys reports whether the store has a table for passkeys. Where it has
+// none it must refuse p and know of nobody's.
+func (w *world) hasPasskeys(p gatebook.Authenticator) bool {
+	w.Helper()
+	if !w.opts.NoPasskeys {
+		return true
+	}
+	for _, wr := range []gatebook.Write{
+		gatebook.CreateAuthenticator{Authenticator: p},
+		gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: p.Counter, To: p.Counter + 1},
+		gatebook.DeleteAuthenticator{UserID: p.UserID, CredentialID: p.CredentialID},
+	} {
+		e := w.entry(w.user())
+		err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{wr}, Entries: []record.Entry{e}})
+		if !errors.Is(err, errors.ErrUnsupported) || w.recorded(e) {
+			w.Errorf("Commit(%T) where no table has passkeys = %v, want an error that matches errors.ErrUnsupported, and nothing written", wr, err)
+		}
+	}
+	if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got != nil || len(w.passkeys(p.UserID)) != 0 {
+		w.Errorf("a store without passkeys finds %v", got)
+	}
+	return false
+}
+
+// onPasskeys is test on stores that have a table for passkeys.
+func onPasskeys(test func(*world)) func(*world) {
+	return func(w *world) {
+		u := w.user()
+		p, _ := passkey(u)
+		if w.hasPasskeys(p) {
+			test(w)
+		}
+	}
+}
+
 var passkeyRules = []rule{
-	{"kept", "A passkey is found by its credential id, and listed, as it was created.", func(w *world) {
+	{"kept", "A passkey is found by its credential id, and listed, as it was created.", onPasskeys(func(w *world) {
 		u := create(w.user())
 		full, account := passkey(u.User)
 		bare, _ := passkey(u.User)
@@ -56,8 +93,8 @@ var passkeyRules = []rule{
 		for _, p := range []gatebook.Authenticator{full, bare, top} {
 			w.samePasskey(p)
 		}
-	}},
-	{"list", "Authenticators lists the passkeys of that user by credential id; an unknown user has none.", func(w *world) {
+	})},
+	{"list", "Authenticators lists the passkeys of that user by credential id; an unknown user has none.", onPasskeys(func(w *world) {
 		u, other := create(w.user()), create(w.user())
 		w.commit(u, other)
 		var want []string
@@ -78,8 +115,8 @@ var passkeyRules = []rule{
 		if list := w.passkeys(w.newID()); len(list) != 0 {
 			w.Errorf("Authenticators of an unknown user = %d rows", len(list))
 		}
-	}},
-	{"unknown", "An unknown credential id finds nothing; letters count.", func(w *world) {
+	})},
+	{"unknown", "An unknown credential id finds nothing; letters count.", onPasskeys(func(w *world) {
 		u := create(w.user())
 		p, _ := passkey(u.User)
 		p.CredentialID = "AbCd"
@@ -89,8 +126,8 @@ var passkeyRules = []rule{
 				w.Errorf("Find by the credential %q = %+v", id, got)
 			}
 		}
-	}},
-	{"taken", "CreateAuthenticator conflicts when the credential id is taken, by whomever.", func(w *world) {
+	})},
+	{"taken", "CreateAuthenticator conflicts when the credential id is taken, by whomever.", onPasskeys(func(w *world) {
 		u, other := create(w.user()), create(w.user())
 		p, _ := passkey(u.User)
 		w.commit(u, other, gatebook.CreateAuthenticator{Authenticator: p})
@@ -99,15 +136,15 @@ var passkeyRules = []rule{
 		again.UserID, again.PublicKey = other.User.ID, []byte{1}
 		w.conflicts("another user's passkey", gatebook.CreateAuthenticator{Authenticator: again})
 		w.samePasskey(p)
-	}},
-	{"nobody's", "CreateAuthenticator conflicts when the user does not exist.", func(w *world) {
+	})},
+	{"nobody's", "CreateAuthenticator conflicts when the user does not exist.", onPasskeys(func(w *world) {
 		p, _ := passkey(w.user())
 		w.conflicts("an unknown user", gatebook.CreateAuthenticator{Authenticator: p})
 		if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got != nil {
 			w.Errorf("the passkey of a conflict is found: %+v", got)
 		}
-	}},
-	{"count", "CountAuthenticator moves the counter from the stored one, and conflicts from any other.", func(w *world) {
+	})},
+	{"count", "CountAuthenticator moves the counter from the stored one, and conflicts from any other.", onPasskeys(func(w *world) {
 		u := create(w.user())
 		p, _ := passkey(u.User)
 		other, _ := passkey(u.User)
@@ -122,8 +159,8 @@ var passkeyRules = []rule{
 		w.commit(gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: p.Counter, To: p.Counter, BackedUp: true})
 		p.BackedUp = true
 		w.samePasskey(p)
-	}},
-	{"delete", "DeleteAuthenticator deletes that passkey, and conflicts when the user has no such passkey.", func(w *world) {
+	})},
+	{"delete", "DeleteAuthenticator deletes that passkey, and conflicts when the user has no such passkey.", onPasskeys(func(w *world) {
 		u, other := create(w.user()), create(w.user())
 		p, _ := passkey(u.User)
 		kept, _ := passkey(u.User)
@@ -137,8 +174,8 @@ var passkeyRules = []rule{
 			w.Errorf("a deleted passkey is found: %+v", got)
 		}
 		w.samePasskey(kept)
-	}},
-	{"user deleted", "DeleteUser takes the user's passkeys.", func(w *world) {
+	})},
+	{"user deleted", "DeleteUser takes the user's passkeys.", onPasskeys(func(w *world) {
 		u, other := create(w.user()), create(w.user())
 		p, _ := passkey(u.User)
 		kept, _ := passkey(other.User)
@@ -148,8 +185,8 @@ var passkeyRules = []rule{
 			w.Errorf("a deleted user's passkey is found: %+v", got)
 		}
 		w.samePasskey(kept)
-	}},
-	{"rolled back", "An act that conflicts leaves passkeys as they were.", func(w *world) {
+	})},
+	{"rolled back", "An act that conflicts leaves passkeys as they were.", onPasskeys(func(w *world) {
 		u := create(w.user())
 		p, _ := passkey(u.User)
 		fresh, _ := passkey(u.User)
@@ -162,8 +199,8 @@ var passkeyRules = []rule{
 		if got := w.find(gatebook.Query{Credential: fresh.CredentialID}).Authenticator; got != nil {
 			w.Errorf("the passkey of a conflict is found: %+v", got)
 		}
-	}},
-	{"one wins", "Of many who move a counter from the same value at once one wins.", func(w *world) {
+	})},
+	{"one wins", "Of many who move a counter from the same value at once one wins.", onPasskeys(func(w *world) {
 		u := create(w.user())
 		p, _ := passkey(u.User)
 		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p})
@@ -173,26 +210,5 @@ var passkeyRules = []rule{
 		if got := w.find(gatebook.Query{Credential: p.CredentialID}).Authenticator; got == nil || got.Counter != uint32(100+won) {
 			w.Errorf("after writer %d won the passkey is %+v", won, got)
 		}
-	}},
-	{"accounts", "Accounts lists the accounts of that user, by provider and id, without tokens.", func(w *world) {
-		u, other := create(w.user()), create(w.user())
-		a, b := account(u.User), account(u.User)
-		b.Provider = "a-provider"
-		_, c := passkey(u.User)
-		w.commit(u, other, gatebook.LinkAccount{Account: a}, gatebook.LinkAccount{Account: c},
-			gatebook.LinkAccount{Account: b}, gatebook.LinkAccount{Account: account(other.User)})
-		list, err := w.a.Accounts(w.ctx, u.User.ID)
-		if err != nil {
-			w.Fatalf("Accounts: %v", err)
-		}
-		for _, p := range []*gatebook.Account{&a, &b, &c} {
-			p.AccessToken, p.RefreshToken, p.IDToken, p.Reply = "", "", "", gatebook.Claims{}
-		}
-		if want := []gatebook.Account{b, a, c}; !reflect.DeepEqual(list, want) {
-			w.Errorf("Accounts = %+v, want %+v", list, want)
-		}
-		if list, err := w.a.Accounts(w.ctx, w.newID()); err != nil || len(list) != 0 {
-			w.Errorf("Accounts of an unknown user = %d rows, %v", len(list), err)
-		}
-	}},
+	})},
 }

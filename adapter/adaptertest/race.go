@@ -276,6 +276,22 @@ var contextRules = []rule{
 				_, err := w.a.Sessions(ctx, u.User.ID)
 				return err
 			},
+			"Accounts": func() error {
+				_, err := w.a.Accounts(ctx, u.User.ID)
+				return err
+			},
+			"Authenticators": func() error {
+				_, err := w.a.Authenticators(ctx, u.User.ID)
+				return err
+			},
+			"Claim": func() error {
+				_, err := w.a.Claim(ctx, "ended", time.Hour)
+				return err
+			},
+			"Expired": func() error {
+				_, err := w.a.Expired(ctx, now)
+				return err
+			},
 			"ExtendSession": func() error { return w.a.ExtendSession(ctx, s.Token, now) },
 			"Commit": func() error {
 				return w.a.Commit(ctx, &gatebook.Act{
@@ -295,6 +311,9 @@ var contextRules = []rule{
 			w.Errorf("after calls whose context had ended: %s", show(f))
 		}
 		w.sameSession(w.session(s.Token).Session, s)
+		if !w.claim("another", time.Hour) {
+			w.Errorf("a Claim whose context had ended was granted")
+		}
 		if w.recorded(e) {
 			w.Errorf("the entry of a Commit whose context had ended is in the book")
 		}
@@ -381,4 +400,17 @@ var contextRules = []rule{
 			w.Errorf("Commit = %v, but user there: %v", err, found)
 		}
 	})},
+}
+
+func isConflict(err error) bool { return errors.Is(err, gatebook.ErrConflict) }
+
+// again commits writes, and once more each time they conflict, as callers do, up
+// to three times in all.
+func (w *world) again(writes ...gatebook.Write) (err error) {
+	for range 3 {
+		if err = w.a.Commit(w.ctx, &gatebook.Act{Writes: writes}); !isConflict(err) {
+			return err
+		}
+	}
+	return err
 }

@@ -2,7 +2,9 @@ package sqlite_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -26,7 +28,7 @@ func TestAdapter(t *testing.T) {
 			exec(t, open(t, path).SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
 		}
 		return open(t, path)
-	}, nil)
+	}, options)
 }
 
 // TestNewAdapter runs the suite on an application's own pool, whose
@@ -42,7 +44,34 @@ func TestNewAdapter(t *testing.T) {
 			exec(t, db.SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
 		}
 		return db
-	}, nil)
+	}, options)
+}
+
+// options read and write the tables as another program does.
+var options = &adaptertest.Options{
+	Account: func(t *testing.T, a gatebook.Adapter, k gatebook.AccountKey) *gatebook.Account {
+		t.Helper()
+		row := gatebook.Account{Provider: k.Provider, ProviderAccountID: k.ProviderAccountID}
+		err := a.(*sqlite.DB).SQL().QueryRow(`SELECT "userId", "type", coalesce("access_token", ''), coalesce("refresh_token", ''),
+				coalesce("id_token", ''), coalesce("expires_at", 0), coalesce("token_type", ''), coalesce("scope", ''),
+				coalesce("session_state", '')
+			FROM "account" WHERE "provider" = ? AND "providerAccountId" = ?`, k.Provider, k.ProviderAccountID).Scan(
+			&row.UserID, &row.Type, &row.AccessToken, &row.RefreshToken, &row.IDToken, &row.ExpiresAt, &row.TokenType,
+			&row.Scope, &row.SessionState)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &row
+	},
+	Foreign: func(t *testing.T, a gatebook.Adapter, s gatebook.StoredSession) {
+		t.Helper()
+		token := sha256.Sum256([]byte(s.Token))
+		exec(t, a.(*sqlite.DB).SQL(), `INSERT INTO "session" ("sessionToken", "userId", "expires") VALUES (?, ?, ?)`,
+			hex.EncodeToString(token[:]), s.UserID, s.Expires.UnixMilli())
+	},
 }
 
 const good = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
