@@ -293,7 +293,7 @@ func (p *Provider) check(d *decoder, key string) {
 		need("id", p.ID)
 		if p.ID != "" && !slices.Contains(catalog.IDs(), p.ID) {
 			hint := "it has " + strings.Join(catalog.IDs(), ", ") + "; any other provider needs a type: oidc, oauth, email or passkey"
-			if near := nearest(p.ID, catalog.IDs()); near != "" {
+			if near := Nearest(p.ID, catalog.IDs()); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			d.fail(p.Line, key+".id", "the catalog has no %q: %s", p.ID, hint)
@@ -334,7 +334,7 @@ func (p *Provider) checkService(d *decoder, key string) {
 		d.fail(p.Line, key+".smtp", "is missing; or name a service: %s", strings.Join(services, ", "))
 	case p.Service != "" && !slices.Contains(services, p.Service):
 		hint := "it is none of " + strings.Join(services, ", ")
-		if near := nearest(p.Service, services); near != "" {
+		if near := Nearest(p.Service, services); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		d.fail(p.Line, key+".service", "%q is not known: %s", p.Service, hint)

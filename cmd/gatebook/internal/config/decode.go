@@ -194,7 +194,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 		field, ok := fields[name]
 		if !ok || n.Content[i].Kind != yaml.ScalarNode {
 			hint := "the keys here are " + strings.Join(names, ", ")
-			if near := nearest(name, names); near != "" {
+			if near := Nearest(name, names); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			d.fail(at, path, "unknown key; %s", hint)
@@ -310,8 +310,8 @@ func (d *decoder) expand(n *yaml.Node, key string, secret bool) (text string, ok
 	return text, ok
 }
 
-// nearest returns the candidate that a slip of the hand turned into name, or "".
-func nearest(name string, candidates []string) string {
+// Nearest returns the candidate that a slip of the hand turned into name, or "".
+func Nearest(name string, candidates []string) string {
 	best, least := "", len(name)/3+2
 	for _, c := range candidates {
 		if n := distance(strings.ToLower(name), strings.ToLower(c)); n < least {
