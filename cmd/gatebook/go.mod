@@ -58,6 +58,7 @@ require (
 	github.com/gatebook/gatebook/adapter/sqlite v0.0.0
 	github.com/gatebook/gatebook/mail/smtp v0.0.0-00010101000000-000000000000
 	github.com/gatebook/gatebook/passkey v0.0.0-00010101000000-000000000000
+	github.com/google/go-cmp v0.7.0
 	github.com/rogpeppe/go-internal v1.16.0
 	go.yaml.in/yaml/v3 v3.0.6
 )

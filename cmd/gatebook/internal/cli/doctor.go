@@ -215,9 +215,9 @@ func examineOrigins(d *diagnosis, g *gatebook.Config) {
 }
 
 func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
-	path := cfg.Database
+	path := cfg.Database.URL
 	if path == "" {
-		path = server.DefaultDatabase
+		path = config.DefaultDatabase
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -38,10 +38,11 @@ func (*eventsCommand) Help() string {
 
 // Run prints entries.
 func (c *eventsCommand) Run(env *environment) error {
-	path, err := c.path()
+	where, err := c.database()
 	if err != nil {
 		return err
 	}
+	path := where.URL
 	// Opening would make the file.
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("open the book: %w", err)

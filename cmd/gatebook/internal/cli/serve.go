@@ -13,7 +13,7 @@ const defaultConfig = "gatebook.yaml"
 type serveCommand struct {
 	Config   string `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
 	Listen   string `env:"GATEBOOK_LISTEN" help:"Address to listen on, above the file's."`
-	Database string `name:"db" env:"GATEBOOK_DATABASE" help:"SQLite file, above the file's."`
+	Database string `name:"db" env:"GATEBOOK_DATABASE" placeholder:"FILE|URL" help:"SQLite file, or address of a database, above the file's."`
 	URL      string `help:"Address of the site as visitors know it, above the file's and AUTH_URL."`
 	LogLevel string `help:"debug, info, warn or error, above the file's."`
 }
@@ -25,7 +25,7 @@ func (c *serveCommand) Run(env *environment) error {
 		return err
 	}
 	for _, o := range []struct{ flag, field *string }{
-		{&c.Listen, &cfg.Listen}, {&c.Database, &cfg.Database}, {&c.URL, &cfg.URL}, {&c.LogLevel, &cfg.Log.Level},
+		{&c.Listen, &cfg.Listen}, {&c.Database, &cfg.Database.URL}, {&c.URL, &cfg.URL}, {&c.LogLevel, &cfg.Log.Level},
 	} {
 		if *o.flag != "" {
 			*o.field = *o.flag
@@ -44,22 +44,29 @@ func (c *serveCommand) Run(env *environment) error {
 
 // store is how commands that only need the database are told where it is.
 type store struct {
-	DB     string `name:"db" env:"GATEBOOK_DATABASE" placeholder:"FILE" help:"SQLite file. Without it, that of the configuration."`
+	DB     string `name:"db" env:"GATEBOOK_DATABASE" placeholder:"FILE|URL" help:"SQLite file, or address of a database, above that of the configuration."`
 	Config string `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
 }
 
-// path returns the database's path. Of the configuration only that is looked
-// at, so that a variable which is missing here does no harm.
-func (s *store) path() (string, error) {
+// database returns the database. Of the configuration only that is looked at, so
+// that a variable which is missing here does no harm.
+func (s *store) database() (config.Database, error) {
+	c, err := config.DatabaseOf(s.Config, os.LookupEnv)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && s.DB != "":
+		return config.Database{URL: s.DB}, nil
+	case errors.Is(err, os.ErrNotExist) && s.Config == defaultConfig:
+		return c, errors.New("which database? Name it with --db, or the configuration with --config")
+	case err != nil:
+		return c, err
+	}
+	// Layout and users are those of the file, whatever the address: a server
+	// that is started here has them too.
 	if s.DB != "" {
-		return s.DB, nil
+		c.URL = s.DB
 	}
-	path, err := config.Database(s.Config)
-	if errors.Is(err, os.ErrNotExist) && s.Config == defaultConfig {
-		return "", errors.New("which database? Name it with --db, or the configuration with --config")
+	if c.URL == "" {
+		c.URL = config.DefaultDatabase
 	}
-	if path == "" {
-		path = server.DefaultDatabase
-	}
-	return path, err
+	return c, nil
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/gatebook/gatebook"
-	"github.com/gatebook/gatebook/adapter/sqlite"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/database"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/server"
 )
 
@@ -27,7 +27,7 @@ type mintCommand struct {
 	User     string `arg:"" name:"id|address" help:"Id or e-mail address of the user, who must exist."`
 	As       string `enum:"cookie,header,playwright" default:"cookie" help:"cookie (NAME=VALUE, for curl --cookie), header (Authorization: Bearer, for curl --header), or playwright (a storageState file)."`
 	Config   string `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
-	Database string `name:"db" env:"GATEBOOK_DATABASE" placeholder:"FILE" help:"SQLite file, above the file's."`
+	Database string `name:"db" env:"GATEBOOK_DATABASE" placeholder:"FILE|URL" help:"SQLite file, or address of a database, above the file's."`
 }
 
 // Help is shown below the flags.
@@ -48,20 +48,15 @@ func (c *mintCommand) Run(env *environment) error {
 	if err := loopbackOnly(cfg); err != nil {
 		return err
 	}
-	path := cfg.Database
 	if c.Database != "" {
-		path = c.Database
+		cfg.Database.URL = c.Database
 	}
-	if path == "" {
-		path = server.DefaultDatabase
-	}
-	// Opening would make the file.
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("open the database: %w", err)
+	if cfg.Database.URL == "" {
+		cfg.Database.URL = config.DefaultDatabase
 	}
 	ctx, cancel := context.WithTimeout(env.ctx, mintBudget)
 	defer cancel()
-	cookies, err := mint(ctx, cfg, path, c.User)
+	cookies, err := mint(ctx, cfg, c.User)
 	if err != nil {
 		return err
 	}
@@ -90,12 +85,12 @@ func loopbackOnly(cfg *config.Config) error {
 }
 
 // mint begins a session of the user who has this id or address.
-func mint(ctx context.Context, cfg *config.Config, path, user string) (cookies []*http.Cookie, err error) {
+func mint(ctx context.Context, cfg *config.Config, user string) (cookies []*http.Cookie, err error) {
 	settings, err := server.Settings(cfg)
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlite.Open(path)
+	db, err := database.Existing(cfg.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +113,7 @@ func mint(ctx context.Context, cfg *config.Config, path, user string) (cookies [
 		who = found.ByEmail
 	}
 	if who == nil {
-		return nil, fmt.Errorf("%s has no user %q: sign in once, or let the application create them", path, user)
+		return nil, fmt.Errorf("%s has no user %q: sign in once, or let the application create them", cfg.Database.Name(), user)
 	}
 	// The entry is committed with the session; the server numbers it. Closing
 	// auth would do that here, and wait for whoever has the lease.

@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/database"
 )
 
 type secretCommand struct{}
@@ -55,18 +55,18 @@ type migrateCommand struct {
 
 // Run makes the tables.
 func (c *migrateCommand) Run(env *environment) error {
-	path, err := c.path()
+	where, err := c.database()
 	if err != nil {
 		return err
 	}
-	db, err := sqlite.Open(path)
+	db, err := database.Open(where)
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(db.Check(context.WithoutCancel(env.ctx)), db.Close()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(env.stdout, "%s is up to date\n", path)
+	_, err = fmt.Fprintf(env.stdout, "%s is up to date\n", where.Name())
 	return err
 }
 

@@ -21,10 +21,12 @@ import (
 // Config is what gatebook.yaml says. Names and meaning are those of
 // gatebook.Config where that has the same thing.
 type Config struct {
-	URL            string         `yaml:"url"`
-	Listen         string         `yaml:"listen"`
-	BasePath       string         `yaml:"basePath"`
-	Database       string         `yaml:"database"`
+	URL      string   `yaml:"url"`
+	Listen   string   `yaml:"listen"`
+	BasePath string   `yaml:"basePath"`
+	Database Database `yaml:"database"`
+	// Redis is the address of a cache of sessions, or empty.
+	Redis          string         `yaml:"redis" secret:"yes"`
 	Secrets        []string       `yaml:"secrets"`
 	TrustHost      bool           `yaml:"trustHost"`
 	TrustedProxies []netip.Prefix `yaml:"trustedProxies"`
@@ -231,6 +233,7 @@ func (c *Config) check(d *decoder) {
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
 		d.fail(0, "url", "must be an address such as https://app.example.com")
 	}
+	c.Database.check(d)
 	oneOf(d, "session.strategy", c.Session.Strategy, "database", "jwt")
 	oneOf(d, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(d, "log.format", c.Log.Format, "text", "json")
@@ -350,17 +353,4 @@ func (p *Provider) kind() string {
 		return "catalog"
 	}
 	return p.Type
-}
-
-// Database returns the database that the file at path names, or "". It looks at
-// nothing else in it.
-func Database(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the configuration: %w", err)
-	}
-	c := &Config{}
-	d := &decoder{name: filepath.Base(path), env: os.LookupEnv, literal: &c.Literal, only: "database"}
-	d.document(data, c)
-	return c.Database, errors.Join(d.errs...)
 }

@@ -178,6 +178,11 @@ func TestMistakesKeepSecrets(t *testing.T) {
 		"no space":            "secrets: [a]\nproviders:\n  - id: github\n    clientSecret:" + secret + "\n",
 		"in a list":           "secrets: [a]\nproviders: [{id: github, clientSecret: [" + secret + "]}]\n",
 		"a mailer":            "secrets: [a]\nproviders: ['smtp://user:" + secret + "@mail.example']\n",
+		"a scheme":            "secrets: [a]\nproviders: [{id: github}]\ndatabase: postgre://a:" + secret + "@b/c\n",
+		"no scheme":           "secrets: [a]\nproviders: [{id: github}]\ndatabase: a:" + secret + "@b/c\n",
+		"no address":          "secrets: [a]\nproviders: [{id: github}]\ndatabase: postgres://a:" + secret + "%@b/c\n",
+		"no keys":             "secrets: [a]\nproviders: [{id: github}]\ndatabase: {url: ['" + secret + "']}\n",
+		"a cache":             "secrets: [a]\nproviders: [{id: github}]\nredis: [" + secret + "]\n",
 		"a variable":          "secrets: ['${" + secret + "!}']\nproviders: [{id: github}]\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -238,6 +243,15 @@ func TestMistakes(t *testing.T) {
 		{"key of a mail provider", "secrets: [a]\nproviders: [{type: email, from: a, smtp: b, privateKey: k}]\n", []string{`providers[0].privateKey: does not belong to a provider of type email`}},
 		{"catalog with an endpoint", "secrets: [a]\nproviders: [{id: github, tokenUrl: a}]\n", []string{`providers[0].tokenUrl: does not belong to a provider of type catalog`}},
 		{"url without scheme", good + "url: app.example.com\n", []string{`gatebook.yaml:3: url: must be an address such as https://app.example.com`}},
+		{"scheme", good + "database: postgre://a/b\n", []string{`gatebook.yaml:3: database: the scheme "postgre" is not known: did you mean postgres://?`}},
+		{"no scheme like it", good + "database: mongodb://a/b\n", []string{`the scheme "mongodb" is not known: known are postgres and mysql; SQLite takes a path`}},
+		{"no scheme", good + "database: {url: 'app:pw@db.example/app'}\n", []string{`gatebook.yaml:3: database.url: has an @ but no scheme: write postgres://`}},
+		{"no database's address", good + "database: 'postgres://a:b/c@d/e'\n", []string{`gatebook.yaml:3: database: cannot be read as an address: write the special characters`}},
+		{"no layout", good + "database: {url: a.db, layout: drizle}\n", []string{`gatebook.yaml:3: database.layout: "drizle" is none of own, drizzle, pg, prisma`}},
+		{"a layout of nothing", good + "database: {layout: drizzle}\n", []string{`database.url: is missing`}},
+		{"users", good + "database: {url: a.db, users: {idType: number, extra: [a, a]}}\n", []string{
+			`database.users.idType: "number" is none of text, uuid, integer`, `database.users.table: is missing`, `database.users.extra: the column "a" is named twice`}},
+		{"unknown key of a database", good + "database: {url: a.db, tables: b}\n", []string{`gatebook.yaml:3: database.tables: unknown key; the keys here are url, layout, users`}},
 		{"strategy", good + "session: {strategy: cookie}\n", []string{`gatebook.yaml:3: session.strategy: "cookie" is none of database, jwt`}},
 		{"several at once", "secrets: [a]\nproviders: [{id: github}]\nurll: a\ntrustHost: 1\n", []string{"gatebook.yaml:3: urll", "gatebook.yaml:4: trustHost"}},
 		{"no YAML", "a: [\n", []string{"gatebook.yaml:"}},
@@ -275,9 +289,70 @@ func TestDatabase(t *testing.T) {
 	if err := os.WriteFile(path, []byte("database: a.db\nsecrets: ['${NOT_THERE}']\nunknown: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := config.Database(path)
-	if got != "a.db" || err != nil {
-		t.Errorf("Database = %q, %v, want a.db", got, err)
+	got, err := config.DatabaseOf(path, env{}.lookup)
+	if got.URL != "a.db" || err != nil {
+		t.Errorf("DatabaseOf = %+v, %v, want a.db", got, err)
+	}
+}
+
+const ownUsers = `
+secrets: ["${SECRET}"]
+providers: [{id: github}]
+database:
+  url: postgres://app:${PW}@db.example/app
+  layout: drizzle
+  users: {table: app.people, id: person_id, email: mail, image: "-", idType: uuid, extra: [plan]}
+redis: redis://:${PW}@cache.example:6379
+`
+
+func TestDatabaseKeys(t *testing.T) {
+	c, err := load(t, ownUsers, env{"SECRET": "s", "PW": "hunter2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := c.Database.Users
+	if c.Database.URL != "postgres://app:hunter2@db.example/app" || c.Database.Layout != "drizzle" || u == nil || u.Table != "app.people" ||
+		u.ID != "person_id" || u.Email != "mail" || u.Image != "-" || u.IDType != "uuid" || len(u.Extra) != 1 {
+		t.Errorf("database: %+v %+v", c.Database, u)
+	}
+	if c.Redis != "redis://:hunter2@cache.example:6379" {
+		t.Errorf("redis: %q", c.Redis)
+	}
+	if c.Literal {
+		t.Error("passwords that come from variables are taken for secrets in the file")
+	}
+}
+
+// A database's address is a secret in the file when it holds a password.
+func TestDatabaseLiteral(t *testing.T) {
+	for text, want := range map[string]bool{
+		"a.db": false, "postgres://db.example/app": false, "postgres://app@db.example/app": false, "app@tcp(db.example)/app": false,
+		"postgres://app:pw@db.example/app": true, "postgres://db.example/app?password=pw": true, "app:pw@tcp(db.example)/app": true,
+	} {
+		c, err := load(t, "secrets: ['${SECRET}']\nproviders: [{id: github}]\ndatabase: "+text+"\n", env{"SECRET": "s"})
+		if err != nil || c.Literal != want {
+			t.Errorf("%s: Literal = %v, %v, want %v", text, c.Literal, err, want)
+		}
+	}
+}
+
+func TestKind(t *testing.T) {
+	for _, tt := range []struct{ url, kind, name string }{
+		{"book.db", config.SQLite, "book.db"},
+		{"/var/lib/gatebook/a@b.db", config.SQLite, "/var/lib/gatebook/a@b.db"},
+		{"./a@b.db", config.SQLite, "./a@b.db"},
+		{"postgres://app:hunter2@db.example:5433/app?password=hunter2", config.Postgres, "PostgreSQL at db.example:5433/app"},
+		{"postgresql:///app?host=/run/postgresql", config.Postgres, "PostgreSQL at /app"},
+		{"mysql://app:hunter2@db.example/app", config.MySQL, "MySQL at db.example/app"},
+		{"mariadb://app@db.example/app", config.MySQL, "MySQL at db.example/app"},
+		{"app:hunter2@tcp(db.example:3306)/app?tls=true", config.MySQL, "MySQL at tcp(db.example:3306)/app"},
+		{"app:hunt@er2@unix(/run/mysqld.sock)/app", config.MySQL, "MySQL at unix(/run/mysqld.sock)/app"},
+		{"tcp(db.example)/app", config.MySQL, "MySQL at tcp(db.example)/app"},
+	} {
+		d := config.Database{URL: tt.url}
+		if kind, err := d.Kind(); kind != tt.kind || err != nil || d.Name() != tt.name {
+			t.Errorf("%s is %q %q, %v, want %q %q", tt.url, kind, d.Name(), err, tt.kind, tt.name)
+		}
 	}
 }
 

@@ -93,6 +93,7 @@ func (d *decoder) document(data []byte, into any) {
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
+	databaseType = reflect.TypeFor[Database]()
 )
 
 // value decodes a node into v, which is of one of the types that Config has.
@@ -103,6 +104,10 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, secret bool) 
 	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		d.fail(n.Line, key, "has no value: give it one, or remove the key")
+		return
+	}
+	if v.Type() == databaseType && n.Kind == yaml.ScalarNode {
+		d.scalar(n, v.FieldByName("URL"), key, true)
 		return
 	}
 	switch {
@@ -258,12 +263,16 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, key string, secret bool)
 			d.fail(n.Line, key, "is empty: give it a value, or remove the key")
 			return
 		}
-		if secret && text == n.Value {
+		if secret && text == n.Value && (!isAddress(key) || hasPassword(text)) {
 			*d.literal = true
 		}
 		v.SetString(text)
 	}
 }
+
+// isAddress reports whether the value of a key is only a secret when it holds a
+// password.
+func isAddress(key string) bool { return key == "redis" || strings.HasPrefix(key, "database") }
 
 // parseDuration is time.ParseDuration, and days.
 func parseDuration(s string) (time.Duration, error) {

@@ -1,5 +1,5 @@
 // Package server is `gatebook serve`: the sign-in routes over HTTP, as a
-// configuration file says, with the book in SQLite.
+// configuration file says.
 package server
 
 import (
@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/gatebook/gatebook"
-	"github.com/gatebook/gatebook/adapter/sqlite"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/database"
 	"github.com/gatebook/gatebook/mail/httpmail"
 	"github.com/gatebook/gatebook/mail/smtp"
 	"github.com/gatebook/gatebook/passkey"
@@ -29,11 +29,8 @@ import (
 	"github.com/gatebook/gatebook/provider/oauth"
 )
 
-// Defaults of what the file may leave out.
-const (
-	DefaultListen   = "127.0.0.1:3000"
-	DefaultDatabase = "gatebook.db"
-)
+// DefaultListen is where a server listens whose file does not say it.
+const DefaultListen = "127.0.0.1:3000"
 
 // DrainTime is how long a server that is told to end waits for the requests it
 // has, and for what they left to be recorded.
@@ -42,7 +39,7 @@ const DrainTime = 20 * time.Second
 // Server serves. Make one with [New].
 type Server struct {
 	log      *slog.Logger
-	db       *sqlite.DB
+	db       database.Store
 	auth     *gatebook.Auth
 	base     string
 	listener net.Listener
@@ -67,11 +64,7 @@ func (s *Server) open(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	database := cfg.Database
-	if database == "" {
-		database = DefaultDatabase
-	}
-	if s.db, err = sqlite.Open(database); err != nil {
+	if s.db, err = database.Open(cfg.Database); err != nil {
 		return err
 	}
 	settings.Adapter, settings.Logger = s.db, s.log

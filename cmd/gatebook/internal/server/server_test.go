@@ -45,7 +45,7 @@ func serve(t *testing.T, text string) (address, database string, logged *log, en
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Listen, cfg.Database = "127.0.0.1:0", database
+	cfg.Listen, cfg.Database.URL = "127.0.0.1:0", database
 	logged = &log{}
 	s, err := server.New(cfg, slog.New(slog.NewTextHandler(logged, nil)))
 	if err != nil {
@@ -255,7 +255,7 @@ func TestClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Listen, cfg.Database = "127.0.0.1:0", filepath.Join(t.TempDir(), "book.db")
+	cfg.Listen, cfg.Database.URL = "127.0.0.1:0", filepath.Join(t.TempDir(), "book.db")
 	s, err := server.New(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
