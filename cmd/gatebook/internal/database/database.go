@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlite"
@@ -39,19 +38,17 @@ func Open(c config.Database) (Store, error) {
 	return nil, named(c, errors.ErrUnsupported)
 }
 
-// Existing opens a database that must be there. Close the Store.
+// Existing opens a database that must be there, and makes and changes no tables.
+// Close the Store.
 func Existing(c config.Database) (Store, error) {
 	kind, err := kindOf(&c)
 	if err != nil {
 		return nil, err
 	}
 	if kind == config.SQLite {
-		// Opening would make the file.
-		if _, err := os.Stat(c.URL); err != nil {
-			return nil, fmt.Errorf("open the database: %w", err)
-		}
+		return existingFile(c.URL)
 	}
-	return Open(c)
+	return nil, named(c, errors.ErrUnsupported)
 }
 
 // kindOf returns the kind of database, after it put the default in the place of
