@@ -117,6 +117,14 @@ type AccountLimiter interface {
 	Unfit(a *Account) []string
 }
 
+// Runner is an ability that an [Adapter] may have whose work goes on beside the
+// requests.
+type Runner interface {
+	// Run works until ctx ends and then returns nil. [Auth.Run] calls it, and logs
+	// its error.
+	Run(ctx context.Context) error
+}
+
 // Query is what an act asks before it decides. Zero members are not asked.
 type Query struct {
 	// Session asks for the session that this token opens, expired or not.

@@ -159,6 +159,13 @@ func (a *Auth) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer stop() // also when the book stops first
 	wg.Go(func() { a.housekeep(ctx) })
+	if r, ok := a.adapter.(Runner); ok {
+		wg.Go(func() {
+			if err := r.Run(ctx); err != nil && ctx.Err() == nil {
+				a.log.Error("the adapter's work stopped", "error", err.Error())
+			}
+		})
+	}
 	if err := a.book.Run(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("gatebook: run the book: %w", err)
 	}

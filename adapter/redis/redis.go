@@ -1,0 +1,260 @@
+// Package redis keeps the session rows of a SQL adapter in Redis or Valkey, so
+// that most reads of a session ask neither of them: the rows are cached in this
+// process too, and Redis tells when one is no longer good (client-side caching,
+// RESP3).
+//
+//	db, err := postgres.Open(ctx, os.Getenv("DATABASE_URL"))
+//	cache, err := redis.Open(db, "redis://localhost:6379", nil)
+//	auth, err := gatebook.New(gatebook.Config{Adapter: cache, …})
+//
+// A [Cache] is the adapter it was given, except that Session is answered from
+// the cache. Everything else goes to the database, which stays the only truth: a
+// Redis that is dead, slow, flushed or gone costs speed and nothing more. Nothing
+// that the cache answers is older than ten seconds, whatever happens to the
+// network; where the connection lives a session that was ended is refused within
+// a tenth of a second.
+//
+// What is in Redis is sealed and named by keyed digests. Who can read it learns
+// no token, name or address; who can write it cannot make a session, and can
+// bring one back that was ended for no longer than ten seconds.
+//
+// The README beside this file says what is stored and what a Redis user must be
+// allowed to do.
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/gatebook/gatebook"
+)
+
+// A row that was read from the database may be filled in for as long as the
+// lease of its key lasts, stays in Redis for inRedis, and in a process for
+// inProcess after Redis was asked. Each is measured by one clock from its own
+// beginning, so that together they are the age of the oldest answer, ten seconds,
+// however slow the network is, however long a process was stopped, and whatever
+// the clocks of the servers say.
+const (
+	lease     = 2 * time.Second
+	inRedis   = 5 * time.Second
+	inProcess = 3 * time.Second
+	maxAge    = lease + inRedis + inProcess
+)
+
+// Redis has this long to answer. What it does not answer in time is read from the
+// database.
+const (
+	patience     = 50 * time.Millisecond
+	dropPatience = 100 * time.Millisecond
+)
+
+// Cache is a [gatebook.Adapter] that reads sessions from Redis and does
+// everything else in the adapter it was given. It is safe for concurrent use.
+type Cache struct {
+	gatebook.Adapter
+	client atomic.Pointer[rueidis.Client]
+	dial   func() (rueidis.Client, error) // nil where the application gave the client
+	log    *slog.Logger
+
+	seal   atomic.Pointer[seal]
+	near   near
+	drops  drops
+	health health
+	warned atomic.Int64 // when a value could not be opened, Unix seconds
+
+	mu      sync.Mutex
+	dialing chan struct{} // closed when the dialling goroutine ends; guarded by mu
+	closed  bool          // guarded by mu
+}
+
+var (
+	_ gatebook.Adapter        = (*Cache)(nil)
+	_ gatebook.IDMaker        = (*Cache)(nil)
+	_ gatebook.AccountLimiter = (*Cache)(nil)
+	_ gatebook.Runner         = (*Cache)(nil)
+)
+
+// Options are what most programs leave alone.
+type Options struct {
+	// Logger is told when Redis stops answering and when it answers again. If
+	// nil, slog.Default.
+	Logger *slog.Logger
+}
+
+// Open returns a cache of adapter in the Redis at address, such as
+// redis://user:password@localhost:6379/0, or rediss: for TLS (the form is that of
+// rueidis.ParseURL). It does not wait for Redis: the connection is made at first
+// use, and again until there is one. A server without client-side caching or
+// without RESP3 is asked at every read. Opts may be nil.
+func Open(adapter gatebook.Adapter, address string, opts *Options) (*Cache, error) {
+	option, err := rueidis.ParseURL(address)
+	if err != nil { // its text has the address, and that a password
+		return nil, errors.New("redis: the address is malformed: want one like redis://user:password@localhost:6379/0")
+	}
+	option.Dialer.Timeout = time.Second
+	option.ConnWriteTimeout = time.Second // a connection that is silent for longer is given up
+	option.CacheSizeEachConn = cacheSize
+	option.DisableRetry = true
+	c := newCache(adapter, opts)
+	c.dial = func() (rueidis.Client, error) {
+		client, err := rueidis.NewClient(option)
+		if errors.Is(err, rueidis.ErrNoCache) {
+			c.log.Info("redis: the server has no client-side caching, so that every read of a session asks it")
+			without := option
+			without.DisableCache = true
+			client, err = rueidis.NewClient(without)
+		}
+		return client, err
+	}
+	return c, nil
+}
+
+// cacheSize bounds the rows that each of a client's connections, at most four,
+// keeps in this process: about 20,000.
+const cacheSize = 32 << 20
+
+// New returns a cache of adapter on the application's own client. Its dialer's
+// Timeout and its ConnWriteTimeout should be a second or so; CacheSizeEachConn
+// bounds its memory; ClientTrackingOptions must not have NOLOOP. With
+// DisableCache every read asks Redis. Opts may be nil.
+func New(adapter gatebook.Adapter, client rueidis.Client, opts *Options) *Cache {
+	c := newCache(adapter, opts)
+	c.client.Store(&client)
+	return c
+}
+
+func newCache(adapter gatebook.Adapter, opts *Options) *Cache {
+	c := &Cache{Adapter: adapter, log: slog.Default()}
+	if opts != nil && opts.Logger != nil {
+		c.log = opts.Logger
+	}
+	c.near.init()
+	c.health.log = c.log
+	return c
+}
+
+// Ping asks Redis whether the cache can work: that it answers, and that the user
+// may do what the scripts do. It needs the adapter too, whose book has the keys.
+func (c *Cache) Ping(ctx context.Context) error {
+	s, err := c.sealer(ctx)
+	if err != nil {
+		return err
+	}
+	client := c.connection()
+	for client == nil {
+		c.mu.Lock()
+		dialing, closed := c.dialing, c.closed
+		c.mu.Unlock()
+		if closed {
+			return errors.New("redis: ping: the cache is closed")
+		}
+		if dialing != nil {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("redis: ping: %w", context.Cause(ctx))
+			case <-dialing:
+			}
+			if c.client.Load() == nil {
+				return fmt.Errorf("redis: ping: %w", c.health.failure())
+			}
+		}
+		client = c.connection()
+	}
+	_, err = dropScript.Exec(ctx, client, []string{s.name(kindUser, "")}, []string{"0", "1"}).ToInt64()
+	if err == nil {
+		if err = client.Do(ctx, client.B().Get().Key(s.cursor()).Build()).Error(); rueidis.IsRedisNil(err) {
+			err = nil
+		}
+	}
+	c.answered(ctx, err)
+	if err != nil {
+		return fmt.Errorf("redis: ping: %w", err)
+	}
+	return nil
+}
+
+// Close closes the connections that [Open] made. The adapter is left open. On a
+// cache made by [New] it does nothing; closing twice is harmless.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	dialing := c.dialing
+	c.mu.Unlock()
+	if dialing != nil {
+		<-dialing
+	}
+	if c.dial == nil {
+		return nil
+	}
+	if client := c.client.Swap(nil); client != nil {
+		(*client).Close()
+	}
+	return nil
+}
+
+// NewUserID implements [gatebook.IDMaker]: as the adapter does, or a random UUID.
+func (c *Cache) NewUserID(ctx context.Context, u gatebook.User, tx *sql.Tx) (string, error) {
+	if maker, ok := c.Adapter.(gatebook.IDMaker); ok {
+		return maker.NewUserID(ctx, u, tx)
+	}
+	var b [16]byte
+	rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40 // RFC 9562, Section 5.4
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+}
+
+// Unfit implements [gatebook.AccountLimiter]: as the adapter does, or nothing.
+func (c *Cache) Unfit(a *gatebook.Account) []string {
+	if limiter, ok := c.Adapter.(gatebook.AccountLimiter); ok {
+		return limiter.Unfit(a)
+	}
+	return nil
+}
+
+// redis returns the client, or nil while there is none or Redis does not answer.
+func (c *Cache) redis() rueidis.Client {
+	if !c.health.ask() {
+		return nil
+	}
+	return c.connection()
+}
+
+// connection returns the client, or nil while there is none; then it is being
+// dialled.
+func (c *Cache) connection() rueidis.Client {
+	if client := c.client.Load(); client != nil {
+		return *client
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dial == nil || c.closed || c.dialing != nil {
+		return nil
+	}
+	// Apart, because a host that says nothing takes a second, and no reader of
+	// a session has one.
+	done := make(chan struct{})
+	c.dialing = done
+	go func() {
+		defer close(done)
+		client, err := c.dial()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.dialing = nil
+		if err == nil {
+			c.client.Store(&client)
+		}
+		c.health.report(err)
+	}()
+	return nil
+}

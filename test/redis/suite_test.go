@@ -1,0 +1,130 @@
+// Package redis_test tries the session cache on a Redis server: adapter/redis has
+// its parts, this has what happens when servers, connections and readers meet.
+package redis_test
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/adaptertest"
+	"github.com/gatebook/gatebook/adapter/memory"
+	"github.com/gatebook/gatebook/adapter/redis"
+	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/record"
+	"github.com/gatebook/gatebook/test/need"
+)
+
+// open returns a cache of adapter, as one server of a site has it, which has its
+// connection.
+func open(t testing.TB, adapter gatebook.Adapter, address string) *redis.Cache {
+	t.Helper()
+	c, err := redis.Open(adapter, address, &redis.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	connect(t, c)
+	return c
+}
+
+// connect waits until the cache has its connection: it is made at first use.
+func connect(t testing.TB, c *redis.Cache) {
+	t.Helper()
+	within(t, 10*time.Second, "Redis to answer", func() bool { return c.Ping(t.Context()) == nil })
+}
+
+// within waits until something is so.
+func within(t testing.TB, d time.Duration, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(d); !so(); {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v for %s", d, what)
+		}
+		<-tick.C
+	}
+}
+
+// counting counts the sessions that are read from an adapter.
+type counting struct {
+	gatebook.Adapter
+	reads atomic.Int64
+}
+
+func (c *counting) Session(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
+	c.reads.Add(1)
+	return c.Adapter.Session(ctx, token)
+}
+
+// signedIn is a user with a session.
+func signedIn(t testing.TB, a gatebook.Adapter, name string) gatebook.StoredSession {
+	t.Helper()
+	u := gatebook.User{ID: name, Name: name, Email: name + "@example.com"}
+	s := gatebook.StoredSession{Token: gatebook.Secret("token of " + name), UserID: u.ID, ID: "sid of " + name,
+		Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond), Begun: time.Now().UTC().Truncate(time.Millisecond), Provider: "github"}
+	if err := a.Commit(t.Context(), &gatebook.Act{Writes: []gatebook.Write{
+		gatebook.CreateUser{User: u, Subject: record.NewKey()}, gatebook.CreateSession{Session: s}}}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestAdapterOnMemory(t *testing.T) {
+	address := need.Redis(t)
+	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter { return open(t, memory.New(), address) }, nil)
+}
+
+// onSQLite lends the suite what it asks adapters on database/sql for.
+type onSQLite struct {
+	*redis.Cache
+	adaptertest.SQL
+}
+
+func TestAdapterOnSQLite(t *testing.T) {
+	address := need.Redis(t)
+	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
+		path := filepath.Join(t.TempDir(), "site.db")
+		for _, column := range []string{adaptertest.TextColumn + " TEXT", adaptertest.NumberColumn + " INTEGER"} {
+			if _, err := openSQLite(t, path).SQL().ExecContext(t.Context(), `ALTER TABLE "user" ADD COLUMN `+column); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db := openSQLite(t, path) // a store looks at its columns once
+		return onSQLite{open(t, db, address), db}
+	}, nil)
+}
+
+func openSQLite(t testing.TB, path string) *sqlite.DB {
+	t.Helper()
+	db, err := sqlite.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// TestOnceFilledNothingIsRead reads a session many times, on two servers.
+func TestOnceFilledNothingIsRead(t *testing.T) {
+	address := need.Redis(t)
+	db := &counting{Adapter: memory.New()}
+	one, two := open(t, db, address), open(t, db, address)
+	s := signedIn(t, one, "ada")
+	for range 50 {
+		for _, c := range []*redis.Cache{one, two} {
+			found, err := c.Session(t.Context(), s.Token)
+			if err != nil || found.User.Email != "ada@example.com" || found.Session.ID != s.ID || found.Session.Token != s.Token {
+				t.Fatalf("Session = %+v, %v", found, err)
+			}
+		}
+	}
+	if n := db.reads.Load(); n != 1 {
+		t.Errorf("100 reads on two servers read the database %d times, want once", n)
+	}
+}
