@@ -8,7 +8,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/record"
 )
@@ -177,7 +176,7 @@ func (c *Cache) move(ctx context.Context, client rueidis.Client, s *seal, to boo
 	}
 	if reply.IsInt64() {
 		at, err := reply.AsInt64()
-		c.drops.note(at, tags)
+		c.forget(at, tags)
 		return ahead, err
 	}
 	text, err := reply.ToString()
@@ -189,5 +188,3 @@ func (c *Cache) move(ctx context.Context, client rueidis.Client, s *seal, to boo
 	}
 	return ahead, nil
 }
-
-var _ gatebook.Runner = (*Cache)(nil)

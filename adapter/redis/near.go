@@ -2,52 +2,113 @@ package redis
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/gatebook/gatebook"
 )
 
-// nearSize is how many decoded rows a process keeps at most.
-const nearSize = 1 << 15
+// A process keeps at most nearSize decoded rows.
+const (
+	nearSize = 1 << 15
+	ways     = 4
+)
 
-// near keeps decoded rows, each at the one place that the hash of its token
+// near keeps decoded rows, each in one of a few places that the hash of its token
 // names, so that it needs no lock and never grows. That a row is in it says
 // nothing; see [held].
 type near struct {
-	seed  maphash.Seed
-	slots []atomic.Pointer[held]
+	seed maphash.Seed
+	sets [][ways]place
+}
+
+type place struct {
+	hash atomic.Uint64 // that of the row, mostly: saves looking there
+	row  atomic.Pointer[held]
 }
 
 func (n *near) init() {
 	n.seed = maphash.MakeSeed()
-	n.slots = make([]atomic.Pointer[held], nearSize)
+	n.sets = make([][ways]place, nearSize/ways)
 }
 
 func (n *near) hash(token gatebook.Secret) uint64 { return maphash.String(n.seed, string(token)) }
+
+func (n *near) set(hash uint64) *[ways]place { return &n.sets[hash%uint64(len(n.sets))] }
 
 // find returns the row of a token. Tokens are compared only when all 64 bits of a
 // hash with a random seed are equal, so that how long it takes tells nothing.
 func (n *near) find(token gatebook.Secret) *held {
 	hash := n.hash(token)
-	h := n.slots[hash%nearSize].Load()
-	if h == nil || h.hash != hash || h.token != token {
-		return nil
+	set := n.set(hash)
+	for i := range set {
+		if set[i].hash.Load() != hash {
+			continue
+		}
+		if h := set[i].row.Load(); h != nil && h.hash == hash && h.token == token {
+			return h
+		}
 	}
-	return h
+	return nil
 }
 
-func (n *near) put(h *held) { n.slots[h.hash%nearSize].Store(h) }
+// put keeps a row in place of the same token's or else of the one that was read
+// first.
+func (n *near) put(h *held) {
+	set := n.set(h.hash)
+	to, first := &set[0], int64(math.MaxInt64)
+	for i := range set {
+		there := set[i].row.Load()
+		if there == nil || there.token == h.token {
+			to = &set[i]
+			break
+		}
+		if there.at < first {
+			to, first = &set[i], there.at
+		}
+	}
+	to.hash.Store(h.hash)
+	to.row.Store(h)
+}
 
-// version counts the drops of this process.
-type version = atomic.Uint64
+// news counts what was heard about names of keys: that Redis has another value
+// now, or that this process dropped it. Names share counters; to be told too often
+// costs a look into Redis.
+type news struct {
+	seed   maphash.Seed
+	counts [4096]atomic.Uint64
+	all    atomic.Uint64 // about every name: a connection was lost
+}
+
+func (n *news) about(name string) *atomic.Uint64 {
+	return &n.counts[maphash.String(n.seed, name)%uint64(len(n.counts))]
+}
+
+// of returns what was heard about a row: a number that only grows.
+func (n *news) of(h *held) uint64 {
+	return n.all.Load() + h.news[0].Load() + h.news[1].Load() + h.news[2].Load()
+}
+
+// hear is called by the client when Redis tells of keys that changed, and with
+// nil when it cannot any more.
+func (n *news) hear(names []rueidis.RedisMessage) {
+	if names == nil {
+		n.all.Add(1)
+	}
+	for i := range names {
+		if name, err := names[i].ToString(); err == nil {
+			n.about(name).Add(1)
+		}
+	}
+}
 
 // drops remembers what this process dropped, so that what it reads after it has
 // written is what it wrote, though Redis tells of a drop a moment later.
 type drops struct {
-	version version
-
 	mu            sync.RWMutex
 	recent, older map[string]int64 // by name of a key: when, microseconds by the clock of Redis
 	turned        time.Time
@@ -55,7 +116,7 @@ type drops struct {
 
 // never is the time of a drop that Redis has not confirmed: nothing was leased
 // after it.
-const never = 1<<63 - 1
+const never = math.MaxInt64
 
 // note remembers that names were dropped at a time.
 func (d *drops) note(at int64, names []string) {
@@ -68,7 +129,6 @@ func (d *drops) note(at int64, names []string) {
 	for _, name := range names {
 		d.recent[name] = at
 	}
-	d.version.Add(1)
 }
 
 // allow reports whether a row that was leased at a time is newer than any drop of

@@ -2,10 +2,11 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -21,46 +22,67 @@ func (c *Cache) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("read session: %w", context.Cause(ctx))
 	}
-	client := c.redis()
-	if client == nil {
-		return c.Adapter.Session(ctx, token)
-	}
 	h := c.near.find(token)
-	if h == nil {
-		return c.load(ctx, client, token, "")
+	if h != nil && c.stands(h) {
+		return h.answer(), nil
 	}
-	value, err := c.cached(ctx, client, h.name)
+	client := c.redis()
 	switch {
-	case err != nil:
+	case client == nil:
 		return c.Adapter.Session(ctx, token)
-	case value == "":
-		return c.load(ctx, client, token, "")
-	case value[0] == leased: // another reader is about to fill it
-		return c.Adapter.Session(ctx, token)
-	}
-	if value != h.value {
-		if h, err = c.open(h.name, value, token); err != nil {
-			return c.load(ctx, client, token, value)
-		}
-		c.near.put(h)
-	}
-	if !c.good(h) {
+	case h == nil:
 		return c.load(ctx, client, token, "")
 	}
-	return h.answer(), nil
+	return c.renew(ctx, client, h)
 }
 
-// cached reads a key through the client's own cache; it is empty when Redis does
-// not have it.
-func (c *Cache) cached(ctx context.Context, client rueidis.Client, name string) (string, error) {
-	wait := brief{Context: ctx, patience: patience}
-	value, err := client.DoCache(&wait, client.B().Get().Key(name).Cache(), inProcess).ToString()
-	wait.stop()
+// stands reports whether nobody can have told of a change of h since Redis was
+// last asked for it, and that was a short time ago.
+func (c *Cache) stands(h *held) bool {
+	p := h.proof.Load()
+	return p != nil && p.seen == c.news.of(h) && int64(time.Since(start)) < p.until
+}
+
+// renew asks Redis, by way of its client's own cache, whether a row is still what
+// it was, and answers with what Redis has.
+func (c *Cache) renew(ctx context.Context, client rueidis.Client, h *held) (*gatebook.FoundSession, error) {
+	seen := c.news.of(h) // before anything is asked
+	short, cancel := context.WithTimeout(ctx, patience)
+	reply := client.DoCache(short, client.B().Get().Key(h.name).Cache(), inProcess)
+	value, err := reply.ToString()
+	cancel()
 	if rueidis.IsRedisNil(err) {
-		return "", nil
+		err = nil
 	}
 	c.answered(ctx, err)
-	return value, err
+	switch {
+	case err != nil:
+		return c.Adapter.Session(ctx, h.token)
+	case value == "":
+		return c.load(ctx, client, h.token, "")
+	case value[0] == leased: // another reader is about to fill it
+		return c.Adapter.Session(ctx, h.token)
+	}
+	is := h
+	if value != h.value {
+		is, err = c.open(h.name, value, h.token)
+	} else if fresh(h.at) != nil { // as when it was opened
+		err = errOld
+	}
+	if err != nil {
+		return c.load(ctx, client, h.token, value)
+	}
+	if !c.drops.allow(is.leasedAt, is.name, is.tags[0], is.tags[1]) {
+		return c.load(ctx, client, h.token, "")
+	}
+	if pxat := reply.CachePXAT(); pxat > 0 && c.told.Load() && is.tags == h.tags {
+		left := min(time.Until(time.UnixMilli(pxat)), inProcess)
+		is.proof.Store(&proof{seen: seen, until: int64(time.Since(start) + left)})
+	}
+	if is != h {
+		c.near.put(is)
+	}
+	return is.answer(), nil
 }
 
 // answered takes note of what came of asking Redis on behalf of ctx.
@@ -86,7 +108,7 @@ func (c *Cache) load(ctx context.Context, client rueidis.Client, token gatebook.
 	}
 	if value != "" && value[0] != leased {
 		h, err := c.open(name, value, token)
-		if err == nil && c.good(h) {
+		if err == nil && c.drops.allow(h.leasedAt, name, h.tags[0], h.tags[1]) {
 			c.near.put(h)
 			return h.answer(), nil
 		}
@@ -107,20 +129,34 @@ func (c *Cache) open(name, value string, token gatebook.Secret) (*held, error) {
 	s := c.seal.Load() // names come from it
 	h, err := s.open(name, value)
 	if err == nil {
-		// Whoever can write Redis could put back what was there long ago.
-		if age := time.Since(time.UnixMilli(h.at)); age > lease+inRedis || age < -lease {
-			err = fmt.Errorf("it was read %v ago", age)
-		}
+		err = fresh(h.at)
 	}
 	if err != nil {
 		c.warn(err)
 		return nil, err
 	}
 	h.token, h.name, h.value = token, name, value
-	h.hash = c.near.hash(token)
 	h.found.Session.Token = token
-	h.tags = s.tags(&h.found)
+	c.know(s, h)
 	return h, nil
+}
+
+// know fills in what is kept of a row beside what was sealed.
+func (c *Cache) know(s *seal, h *held) {
+	h.hash = c.near.hash(h.token)
+	h.tags = [2]string{s.name(kindUser, h.found.User.ID), s.name(kindHandle, h.found.Session.Handle)}
+	h.news = [3]*atomic.Uint64{c.news.about(h.name), c.news.about(h.tags[0]), c.news.about(h.tags[1])}
+}
+
+var errOld = errors.New("it is older than anything in Redis should be")
+
+// fresh returns an error unless what was read at a time, Unix milliseconds, may
+// still be in Redis. Whoever can write there could put back what was there before.
+func fresh(at int64) error {
+	if age := time.Since(time.UnixMilli(at)); age > lease+inRedis || age < -lease {
+		return errOld
+	}
+	return nil
 }
 
 // warn says, at most once a minute, that a value could not be used.
@@ -129,20 +165,6 @@ func (c *Cache) warn(err error) {
 	if now-last >= 60 && c.warned.CompareAndSwap(last, now) {
 		c.log.Warn("redis: a session in Redis is not used: another program wrote it, or a server whose clock differs", "error", err.Error())
 	}
-}
-
-// good reports whether nothing happened in this process since h was read that
-// makes it old.
-func (c *Cache) good(h *held) bool {
-	version := c.drops.version.Load()
-	if h.checked.Load() == version {
-		return true
-	}
-	if !c.drops.allow(h.leasedAt, h.name, h.tags[0], h.tags[1]) {
-		return false
-	}
-	h.checked.Store(version)
-	return true
 }
 
 // fill leaves in Redis what was read, unless it was changed meanwhile.
@@ -157,7 +179,7 @@ func (c *Cache) fill(ctx context.Context, client rueidis.Client, s *seal, h *hel
 		c.warn(err)
 		return
 	}
-	h.hash, h.tags = c.near.hash(h.token), s.tags(&h.found)
+	c.know(s, h)
 	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	filled, err := fillScript.Exec(short, client, []string{h.name, h.tags[0], h.tags[1]},
@@ -169,17 +191,24 @@ func (c *Cache) fill(ctx context.Context, client rueidis.Client, s *seal, h *hel
 	}
 }
 
-// held is a row that this process has decoded.
+// held is a row that this process has decoded. Only proof changes.
 type held struct {
 	hash     uint64 // of the token
 	token    gatebook.Secret
-	name     string    // of its key in Redis
-	tags     [2]string // names of the keys that know of it: its user's and its handle's
-	value    string    // what Redis has, sealed; that it still is the same is what makes the row good
-	at       int64     // when the database was read, Unix milliseconds, by the clock of who did
-	leasedAt int64     // before that, microseconds, by the clock of Redis
+	name     string            // of its key in Redis
+	tags     [2]string         // names of the keys that know of it: its user's and its handle's
+	news     [3]*atomic.Uint64 // what is heard about name and tags
+	value    string            // what Redis had, sealed
+	at       int64             // when the database was read, Unix milliseconds, by the clock of who did
+	leasedAt int64             // before that, microseconds, by the clock of Redis
 	found    gatebook.FoundSession
-	checked  version
+	proof    atomic.Pointer[proof]
+}
+
+// proof says that Redis had a row, and tells of changes to it.
+type proof struct {
+	seen  uint64 // what had been heard before Redis was asked
+	until int64  // nanoseconds since start
 }
 
 // answer returns the row, which the caller may change.
@@ -199,29 +228,4 @@ func clone(f *gatebook.FoundSession) gatebook.FoundSession {
 		}
 	}
 	return c
-}
-
-// brief is a context that ends a moment after somebody begins to wait for it: a
-// read that is answered from memory then pays for no timer.
-type brief struct {
-	context.Context
-	patience time.Duration
-	once     sync.Once
-	inner    context.Context
-	cancel   context.CancelFunc
-}
-
-func (b *brief) begin() context.Context {
-	b.once.Do(func() { b.inner, b.cancel = context.WithTimeout(b.Context, b.patience) })
-	return b.inner
-}
-
-func (b *brief) Deadline() (time.Time, bool) { return b.begin().Deadline() }
-func (b *brief) Done() <-chan struct{}       { return b.begin().Done() }
-func (b *brief) Err() error                  { return b.begin().Err() }
-
-func (b *brief) stop() {
-	if b.cancel != nil {
-		b.cancel()
-	}
 }

@@ -23,11 +23,13 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -63,11 +65,13 @@ const (
 type Cache struct {
 	gatebook.Adapter
 	client atomic.Pointer[rueidis.Client]
-	dial   func() (rueidis.Client, error) // nil where the application gave the client
+	option rueidis.ClientOption
+	told   atomic.Bool // Redis tells this process what changes
 	log    *slog.Logger
 
 	seal   atomic.Pointer[seal]
 	near   near
+	news   news
 	drops  drops
 	health health
 	warned atomic.Int64 // when a value could not be opened, Unix seconds
@@ -93,52 +97,40 @@ type Options struct {
 
 // Open returns a cache of adapter in the Redis at address, such as
 // redis://user:password@localhost:6379/0, or rediss: for TLS (the form is that of
-// rueidis.ParseURL). It does not wait for Redis: the connection is made at first
-// use, and again until there is one. A server without client-side caching or
-// without RESP3 is asked at every read. Opts may be nil.
+// rueidis.ParseURL). It is [New] otherwise.
 func Open(adapter gatebook.Adapter, address string, opts *Options) (*Cache, error) {
 	option, err := rueidis.ParseURL(address)
 	if err != nil { // its text has the address, and that a password
 		return nil, errors.New("redis: the address is malformed: want one like redis://user:password@localhost:6379/0")
 	}
-	option.Dialer.Timeout = time.Second
-	option.ConnWriteTimeout = time.Second // a connection that is silent for longer is given up
-	option.CacheSizeEachConn = cacheSize
-	option.DisableRetry = true
-	c := newCache(adapter, opts)
-	c.dial = func() (rueidis.Client, error) {
-		client, err := rueidis.NewClient(option)
-		if errors.Is(err, rueidis.ErrNoCache) {
-			c.log.Info("redis: the server has no client-side caching, so that every read of a session asks it")
-			without := option
-			without.DisableCache = true
-			client, err = rueidis.NewClient(without)
-		}
-		return client, err
-	}
-	return c, nil
+	return New(adapter, option, opts), nil
 }
 
 // cacheSize bounds the rows that each of a client's connections, at most four,
 // keeps in this process: about 20,000.
 const cacheSize = 32 << 20
 
-// New returns a cache of adapter on the application's own client. Its dialer's
-// Timeout and its ConnWriteTimeout should be a second or so; CacheSizeEachConn
-// bounds its memory; ClientTrackingOptions must not have NOLOOP. With
-// DisableCache every read asks Redis. Opts may be nil.
-func New(adapter gatebook.Adapter, client rueidis.Client, opts *Options) *Cache {
-	c := newCache(adapter, opts)
-	c.client.Store(&client)
-	return c
-}
-
-func newCache(adapter gatebook.Adapter, opts *Options) *Cache {
-	c := &Cache{Adapter: adapter, log: slog.Default()}
+// New returns a cache of adapter in the Redis, cluster or set of sentinels that
+// option names. It does not wait for Redis: the connection is made at first use,
+// and again until there is one. It is the cache's own, since all rests on what
+// Redis tells about changes. If they are zero Dialer.Timeout and ConnWriteTimeout
+// are a second, and CacheSizeEachConn is 32 MB; OnInvalidations and
+// ClientTrackingOptions are set whatever they are. A server without RESP3 or
+// client-side caching, or DisableCache, means that every read asks Redis. Opts may
+// be nil.
+func New(adapter gatebook.Adapter, option rueidis.ClientOption, opts *Options) *Cache {
+	c := &Cache{Adapter: adapter, option: option, log: slog.Default()}
 	if opts != nil && opts.Logger != nil {
 		c.log = opts.Logger
 	}
+	c.option.Dialer.Timeout = cmp.Or(option.Dialer.Timeout, time.Second)
+	c.option.ConnWriteTimeout = cmp.Or(option.ConnWriteTimeout, time.Second)
+	c.option.CacheSizeEachConn = cmp.Or(option.CacheSizeEachConn, cacheSize)
+	c.option.DisableRetry = true // the database answers sooner
+	c.option.OnInvalidations = c.news.hear
+	c.option.ClientTrackingOptions = nil
 	c.near.init()
+	c.news.seed = maphash.MakeSeed()
 	c.health.log = c.log
 	return c
 }
@@ -183,8 +175,8 @@ func (c *Cache) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the connections that [Open] made. The adapter is left open. On a
-// cache made by [New] it does nothing; closing twice is harmless.
+// Close closes the connections. The adapter is left open, and reads go there from
+// now on. Closing twice is harmless.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -192,9 +184,6 @@ func (c *Cache) Close() error {
 	c.mu.Unlock()
 	if dialing != nil {
 		<-dialing
-	}
-	if c.dial == nil {
-		return nil
 	}
 	if client := c.client.Swap(nil); client != nil {
 		(*client).Close()
@@ -238,7 +227,7 @@ func (c *Cache) connection() rueidis.Client {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dial == nil || c.closed || c.dialing != nil {
+	if c.closed || c.dialing != nil {
 		return nil
 	}
 	// Apart, because a host that says nothing takes a second, and no reader of
@@ -257,4 +246,19 @@ func (c *Cache) connection() rueidis.Client {
 		c.health.report(err)
 	}()
 	return nil
+}
+
+func (c *Cache) dial() (rueidis.Client, error) {
+	client, err := rueidis.NewClient(c.option)
+	if err == nil {
+		c.told.Store(!c.option.DisableCache)
+	}
+	if errors.Is(err, rueidis.ErrNoCache) {
+		without := c.option
+		without.DisableCache = true
+		if client, err = rueidis.NewClient(without); err == nil {
+			c.log.Info("redis: the server has no client-side caching, so that every read of a session asks it")
+		}
+	}
+	return client, err
 }

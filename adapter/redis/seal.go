@@ -111,11 +111,6 @@ func (s *seal) aead(salt []byte, name string) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// tags returns the names of the keys that must know of a row.
-func (s *seal) tags(f *gatebook.FoundSession) [2]string {
-	return [2]string{s.name(kindUser, f.User.ID), s.name(kindHandle, f.Session.Handle)}
-}
-
 // cursor returns the name of the key that has the follower's place in the book.
 func (s *seal) cursor() string { return s.prefix + "cursor" }
 

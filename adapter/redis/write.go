@@ -94,7 +94,7 @@ func (c *Cache) drop(ctx context.Context, hold time.Duration, names func(*seal) 
 	if len(all) == 0 {
 		return
 	}
-	c.drops.note(never, all)
+	c.forget(never, all)
 	client := c.connection()
 	if client == nil || !c.health.tryDrop() {
 		return // the follower does it when Redis answers
@@ -105,5 +105,14 @@ func (c *Cache) drop(ctx context.Context, hold time.Duration, names func(*seal) 
 	if err != nil {
 		return
 	}
-	c.drops.note(at, all)
+	c.forget(at, all)
+}
+
+// forget makes this process take no row that these names are about and that was
+// leased before a time.
+func (c *Cache) forget(at int64, names []string) {
+	c.drops.note(at, names)
+	for _, name := range names {
+		c.news.about(name).Add(1)
+	}
 }
