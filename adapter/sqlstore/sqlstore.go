@@ -83,7 +83,7 @@ func NewBook(db *sql.DB, l Layout) *book.Book { return book.New(book.NewSQL(sqld
 
 // MigrateBook makes the tables of [NewBook].
 func MigrateBook(ctx context.Context, db *sql.DB, l Layout) error {
-	if err := sqldb.New(db, l.dialect).Migrate(ctx, book.Migrations(l.dialect)); err != nil {
+	if err := sqldb.New(db, l.dialect).Migrate(ctx, nil, book.Migrations(l.dialect)); err != nil {
 		return failed(ctx, "migrate", err)
 	}
 	return nil
@@ -98,7 +98,7 @@ func (s *Store) Book() *book.Book { return s.book }
 // Migrate makes the tables, or brings them up to date. It may run while other
 // servers serve, and again at any time.
 func (s *Store) Migrate(ctx context.Context) error {
-	if err := s.db.Migrate(ctx, book.Migrations(s.db.Dialect()), s.set); err != nil {
+	if err := s.db.Migrate(ctx, nil, book.Migrations(s.db.Dialect()), s.set); err != nil {
 		return failed(ctx, "migrate", err)
 	}
 	// The head row is made here: the first act may be inside the application's

@@ -38,7 +38,6 @@ type Dialect struct {
 	isolation sql.IsolationLevel
 	duplicate bool // ON DUPLICATE KEY UPDATE in place of ON CONFLICT
 
-	begin    string // begins a transaction that may write, on a bare connection
 	hasTable string // counts the tables of a name
 	lock     string // as first statement of a transaction takes the write lock
 	// idle, in a transaction, has the server end it when it does nothing for two
@@ -50,6 +49,7 @@ type Dialect struct {
 	// refused reports whether err says for certain that a commit, or a statement
 	// that commits by itself, did not take effect.
 	refused func(error) bool
+	runner  runner
 }
 
 // Type is the type of a parameter where the database cannot find it out.

@@ -35,6 +35,20 @@ var MySQL = Dialect{
 	check:    checkMySQL,
 	classify: classifyMySQL,
 	refused:  refusedMySQL,
+	runner: runner{
+		versions: `CREATE TABLE IF NOT EXISTS gatebook_migrations (
+	part       varchar(64)  NOT NULL,
+	version    bigint       NOT NULL,
+	name       varchar(255) NOT NULL,
+	applied_at bigint       NOT NULL, -- milliseconds since 1970
+	PRIMARY KEY (part, version)
+) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
+		lock:   "SELECT GET_LOCK(CONCAT('gatebook.', MD5(DATABASE())), 0)",
+		unlock: "DO RELEASE_LOCK(CONCAT('gatebook.', MD5(DATABASE())))",
+		set:    "SET SESSION lock_wait_timeout = 2",
+		reset:  "SET SESSION lock_wait_timeout = DEFAULT",
+		again:  func(err error) bool { n := mysqlNumber(err); return n == 1205 || n == 1213 },
+	},
 }
 
 // checkMySQL refuses settings with which a commit that was acknowledged can be

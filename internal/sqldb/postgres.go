@@ -27,6 +27,23 @@ var Postgres = Dialect{
 	check:     checkPostgres,
 	classify:  classifyPostgres,
 	refused:   refusedPostgres,
+	runner: runner{
+		versions: `CREATE TABLE IF NOT EXISTS gatebook_migrations (
+	part       text   NOT NULL,
+	version    bigint NOT NULL,
+	name       text   NOT NULL,
+	applied_at bigint NOT NULL, -- milliseconds since 1970
+	PRIMARY KEY (part, version)
+)`,
+		begin: []string{
+			"BEGIN", "SET LOCAL lock_timeout = 2000",
+			"LOCK TABLE gatebook_migrations IN SHARE ROW EXCLUSIVE MODE",
+		},
+		// One number for all that use this database; it spells "gatebook".
+		lock:   "SELECT CASE WHEN pg_try_advisory_lock(7449363237439500139) THEN 1 ELSE 0 END",
+		unlock: "SELECT pg_advisory_unlock(7449363237439500139)",
+		again:  func(err error) bool { s := sqlState(err); return s == "55P03" || s == "40P01" },
+	},
 }
 
 // checkPostgres refuses settings with which a commit that was acknowledged can

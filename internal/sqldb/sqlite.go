@@ -16,7 +16,6 @@ var SQLite = Dialect{
 	quote:    `"`,
 	greatest: "MAX",
 	text:     "TEXT",
-	begin:    "BEGIN IMMEDIATE",
 	hasTable: "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = ?",
 	// A transaction that database/sql began is deferred unless the data source
 	// name says otherwise. As its first statement one that could write takes
@@ -27,6 +26,17 @@ var SQLite = Dialect{
 	// Everything else, a failed sync too, leaves it open: the commit may be found
 	// again when the log is recovered.
 	refused: func(err error) bool { return classifySQLite(err) != nil },
+	runner: runner{
+		versions: `CREATE TABLE IF NOT EXISTS gatebook_migrations (
+	part       TEXT    NOT NULL,
+	version    INTEGER NOT NULL,
+	name       TEXT    NOT NULL,
+	applied_at INTEGER NOT NULL,
+	PRIMARY KEY (part, version)
+)`,
+		begin: []string{"BEGIN IMMEDIATE"},
+		again: func(error) bool { return false }, // the driver waits
+	},
 }
 
 // checkSQLite refuses settings that belong to the connection, not to the file,

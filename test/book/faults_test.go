@@ -332,7 +332,7 @@ func TestNotMigrated(t *testing.T) {
 	if !errors.Is(err, sqldb.ErrSchema) || !strings.Contains(err.Error(), "gatebook migrate") {
 		t.Errorf("Read = %v, want what to run", err)
 	}
-	if err := db.Migrate(t.Context(), book.Migrations(sqldb.SQLite)); err != nil {
+	if err := db.Migrate(t.Context(), nil, book.Migrations(sqldb.SQLite)); err != nil {
 		t.Fatal(err)
 	}
 	works(t, b, 0)

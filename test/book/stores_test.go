@@ -47,7 +47,7 @@ func newDB(t testing.TB) (*sqldb.DB, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "book.db")
 	db := openDB(t, path)
-	if err := db.Migrate(t.Context(), book.Migrations(sqldb.SQLite)); err != nil {
+	if err := db.Migrate(t.Context(), nil, book.Migrations(sqldb.SQLite)); err != nil {
 		t.Fatal(err)
 	}
 	return db, path

@@ -70,7 +70,7 @@ DROP TABLE c;
 	} {
 		t.Run(name, func(t *testing.T) {
 			ours := open(t, filepath.Join(t.TempDir(), "ours.db"), settings)
-			if err := ours.Migrate(t.Context(), sqldb.Set{Name: "all", FS: files}); err != nil {
+			if err := ours.Migrate(t.Context(), nil, sqldb.Set{Name: "all", FS: files}); err != nil {
 				t.Fatal(err)
 			}
 			theirs := open(t, filepath.Join(t.TempDir(), "theirs.db"), settings)

@@ -59,7 +59,7 @@ func newDB(t testing.TB) (*sqldb.DB, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
 	db := open(t, path, settings)
-	if err := db.Migrate(t.Context(), set("1_first.sql", first)); err != nil {
+	if err := db.Migrate(t.Context(), nil, set("1_first.sql", first)); err != nil {
 		t.Fatal(err)
 	}
 	return db, path
@@ -87,7 +87,7 @@ func TestMigrate(t *testing.T) {
 	if err := db.Check(t.Context(), one); !errors.Is(err, sqldb.ErrSchema) {
 		t.Errorf("Check of an empty database = %v, want ErrSchema", err)
 	}
-	if err := db.Migrate(t.Context(), one); err != nil {
+	if err := db.Migrate(t.Context(), nil, one); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Check(t.Context(), one); err != nil {
@@ -101,7 +101,7 @@ func TestMigrate(t *testing.T) {
 	for range 4 {
 		other := open(t, path, settings)
 		wg.Go(func() {
-			if err := other.Migrate(t.Context(), two); err != nil {
+			if err := other.Migrate(t.Context(), nil, two); err != nil {
 				t.Error(err)
 			}
 		})
@@ -117,7 +117,7 @@ func TestMigrate(t *testing.T) {
 	if err := db.Check(t.Context(), one); err != nil {
 		t.Errorf("Check by an older program = %v", err)
 	}
-	if err := db.Migrate(t.Context(), one); !errors.Is(err, sqldb.ErrSchema) || !strings.Contains(err.Error(), "use the newer version") {
+	if err := db.Migrate(t.Context(), nil, one); !errors.Is(err, sqldb.ErrSchema) || !strings.Contains(err.Error(), "use the newer version") {
 		t.Errorf("Migrate by an older program = %v, want ErrSchema", err)
 	}
 }
@@ -126,7 +126,7 @@ func TestMigrate(t *testing.T) {
 func TestMigrateFails(t *testing.T) {
 	db, _ := newDB(t)
 	bad := "-- +goose Up\nCREATE TABLE c (x);\nINSERT INTO nowhere VALUES (1);\n"
-	if err := db.Migrate(t.Context(), set("1_first.sql", first, "2_second.sql", second, "3_bad.sql", bad)); err == nil {
+	if err := db.Migrate(t.Context(), nil, set("1_first.sql", first, "2_second.sql", second, "3_bad.sql", bad)); err == nil {
 		t.Error("Migrate of a broken file succeeded")
 	}
 	if n := count(t, db, "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'c'"); n != 0 {
@@ -151,10 +151,10 @@ func TestMigrateRefusesFiles(t *testing.T) {
 		"no end":           set("1_a.sql", "-- +goose Up\nCREATE TABLE c (x)\n"),
 		"no StatementEnd":  set("1_a.sql", "-- +goose Up\n-- +goose StatementBegin\nCREATE TABLE c (x);\n"),
 		"another command":  set("1_a.sql", "-- +goose Up\n-- +goose ENVSUB ON\nCREATE TABLE c (x);\n"),
-		"no transaction":   set("1_a.sql", "-- +goose NO TRANSACTION\n-- +goose Up\nCREATE TABLE c (x);\n"),
+		"transaction late": set("1_a.sql", "-- +goose Up\n-- +goose NO TRANSACTION\nCREATE TABLE c (x);\n"),
 	} {
 		db := open(t, filepath.Join(t.TempDir(), "x.db"), settings)
-		if err := db.Migrate(t.Context(), files); err == nil {
+		if err := db.Migrate(t.Context(), nil, files); err == nil {
 			t.Errorf("%s: Migrate succeeded", name)
 		}
 		if n := count(t, db, "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'c'"); n != 0 {
@@ -311,7 +311,7 @@ func TestWeakSettings(t *testing.T) {
 	}
 	memory := filepath.Join(t.TempDir(), "m.db")
 	db := open(t, memory, strings.Replace(settings, "WAL", "MEMORY", 1))
-	if err := db.Migrate(t.Context(), set("1_first.sql", first)); err != nil {
+	if err := db.Migrate(t.Context(), nil, set("1_first.sql", first)); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Tx(t.Context(), insert("x")); !errors.Is(err, sqldb.ErrWeak) {
