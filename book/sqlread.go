@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatebook/gatebook/internal/sqldb"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -16,7 +17,7 @@ func (s *SQL) Read(ctx context.Context, sel Selection) ([]Entry, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	var q selectQuery
+	q := selectQuery{dialect: s.db.Dialect()}
 	var err error
 	if q.types, err = s.exactTypes(ctx, sel); err != nil {
 		return nil, err
@@ -28,7 +29,7 @@ func (s *SQL) Read(ctx context.Context, sel Selection) ([]Entry, error) {
 		return nil, err
 	}
 	query, args := q.build(sel)
-	rows, err := s.db.SQL().QueryContext(ctx, query, args...)
+	rows, err := s.db.SQL().QueryContext(ctx, s.bind(query), args...)
 	if err != nil {
 		return nil, s.db.Classify(err)
 	}
@@ -57,24 +58,16 @@ func (s *SQL) exactTypes(ctx context.Context, sel Selection) ([]string, error) {
 
 // addTypes adds the types of the log that begin with prefix, which ends in a dot.
 func (s *SQL) addTypes(ctx context.Context, types map[string]bool, prefix string) error {
+	query := s.bind("SELECT MIN(type) FROM gatebook_log WHERE type > ? AND type < ?")
 	end := prefix[:len(prefix)-1] + "/" // the byte after the dot
-	rows, err := s.db.SQL().QueryContext(ctx, `WITH RECURSIVE t(type) AS (
-			SELECT (SELECT MIN(type) FROM gatebook_log WHERE type >= ? AND type < ?)
-			UNION ALL
-			SELECT (SELECT MIN(type) FROM gatebook_log WHERE type > t.type AND type < ?) FROM t WHERE t.type IS NOT NULL
-		) SELECT type FROM t WHERE type IS NOT NULL`, prefix, end, end)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var t string
-		if err := rows.Scan(&t); err != nil {
+	for after := prefix; ; {
+		var t sql.NullString
+		if err := s.db.SQL().QueryRowContext(ctx, query, after, end).Scan(&t); err != nil || !t.Valid {
 			return err
 		}
-		types[t] = true
+		types[t.String] = true
+		after = t.String
 	}
-	return rows.Err()
 }
 
 // bounds returns the exclusive bounds of seq, 0 for none, with times turned into
@@ -82,8 +75,8 @@ func (s *SQL) addTypes(ctx context.Context, types map[string]bool, prefix string
 func (s *SQL) bounds(ctx context.Context, sel Selection) (after, before int64, err error) {
 	after, before = sel.After, sel.Before
 	first := func(t time.Time) (seq sql.NullInt64, err error) {
-		err = s.db.SQL().QueryRowContext(ctx, `SELECT (SELECT seq FROM gatebook_log
-			WHERE recorded_at >= ? ORDER BY recorded_at, seq LIMIT 1)`, ceilMilli(t)).Scan(&seq)
+		err = s.db.SQL().QueryRowContext(ctx, s.bind(`SELECT (SELECT seq FROM gatebook_log
+			WHERE recorded_at >= ? ORDER BY recorded_at, seq LIMIT 1)`), ceilMilli(t)).Scan(&seq)
 		return seq, s.db.Classify(err)
 	}
 	if !sel.Since.IsZero() {
@@ -120,6 +113,7 @@ func ceilMilli(t time.Time) int64 {
 
 // selectQuery builds the statement of [SQL.Read].
 type selectQuery struct {
+	dialect       sqldb.Dialect
 	types         []string
 	after, before int64
 	text          strings.Builder
@@ -141,14 +135,7 @@ func (q *selectQuery) build(sel Selection) (string, []any) {
 	case len(sel.Terms) > 0:
 		q.byTerm(sel)
 	case len(q.types) > 0:
-		// Each part is in order of seq along its index, so they are merged
-		// without sorting.
-		for i, t := range q.types {
-			if i > 0 {
-				q.add(" UNION ALL ")
-			}
-			q.byLog(sel, "gatebook_log_type", "l.type = ? AND ", t)
-		}
+		q.byTypes(sel, direction)
 	case sel.Outcome != "" && sel.Outcome != record.Success:
 		// Its index has only what failed: the second condition says so.
 		q.byLog(sel, "gatebook_log_outcome", "l.outcome <> 'success' AND ")
@@ -160,11 +147,29 @@ func (q *selectQuery) build(sel Selection) (string, []any) {
 	return q.text.String(), q.args
 }
 
+// byTypes puts the entries of several types together. Each part is in order of
+// seq along its index; where the database does not merge them each is cut to the
+// limit first.
+func (q *selectQuery) byTypes(sel Selection, direction string) {
+	for i, t := range q.types {
+		if i > 0 {
+			q.add(" UNION ALL ")
+		}
+		if !q.dialect.Merges {
+			q.add("SELECT * FROM (")
+		}
+		q.byLog(sel, "gatebook_log_type", "l.type = ? AND ", t)
+		if !q.dialect.Merges {
+			q.add(fmt.Sprintf(" ORDER BY l.seq%s LIMIT ?) AS part%d", direction, i), sel.Limit)
+		}
+	}
+}
+
 // byTerm goes along the first term's rows, and asks for the others' and the
 // log's by key.
 func (q *selectQuery) byTerm(sel Selection) {
 	first := sel.Terms[0]
-	q.add("SELECT s.seq AS seq, l.recorded_at, l.header FROM gatebook_search AS s CROSS JOIN gatebook_log AS l ON l.seq = s.seq"+
+	q.add("SELECT s.seq AS seq, l.recorded_at, l.header FROM gatebook_search AS s"+q.dialect.JoinInOrder+"gatebook_log AS l ON l.seq = s.seq"+
 		" WHERE s.kind = ? AND s.token = ? AND ", first.Kind, first.Token[:])
 	q.bound("s.seq")
 	for _, t := range sel.Terms[1:] {
@@ -184,7 +189,7 @@ func (q *selectQuery) byTerm(sel Selection) {
 func (q *selectQuery) byLog(sel Selection, index, condition string, args ...any) {
 	q.add("SELECT l.seq AS seq, l.recorded_at, l.header FROM gatebook_log AS l")
 	if index != "" {
-		q.add(" INDEXED BY " + index)
+		q.add(q.dialect.UseIndex(index))
 	}
 	q.add(" WHERE "+condition, args...)
 	q.bound("l.seq")

@@ -30,7 +30,14 @@ type Dialect struct {
 	// all other writers, or only against those that delete the row or change
 	// its key. Empty where writers queue.
 	ForUpdate, ForShare string
+	// JoinInOrder joins two tables of which the first is read first, with ON;
+	// only a join where the database finds that out by itself.
+	JoinInOrder string
+	// Merges says that the ordered parts of a UNION ALL are merged, so that with
+	// a LIMIT none is read to its end.
+	Merges bool
 
+	useIndex  string // before and after the name of an index to use, around a %
 	quote     string // around a name
 	greatest  string // the function of several arguments
 	text      string // the type of CAST that makes text
@@ -85,6 +92,10 @@ func (d Dialect) Greatest(exprs ...string) string {
 func (d Dialect) Quote(name string) string {
 	return d.quote + strings.ReplaceAll(name, d.quote, d.quote+d.quote) + d.quote
 }
+
+// UseIndex follows the name of a table that is to be read along an index; it is
+// empty where the database does not let itself be told.
+func (d Dialect) UseIndex(name string) string { return strings.Replace(d.useIndex, "%", name, 1) }
 
 // OnConflict ends an INSERT, up to the assignments: what to do with the row
 // that has the same unique key. In the assignments a column of that row is

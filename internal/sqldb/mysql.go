@@ -18,16 +18,18 @@ var MySQL = Dialect{
 	Name: "mysql",
 	// Whatever the time zone of the session. It stands still while a statement
 	// waits for a lock.
-	Now:       "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000",
-	Prepared:  true,
-	ForUpdate: " FOR UPDATE",
-	ForShare:  " LOCK IN SHARE MODE",
-	quote:     "`",
-	greatest:  "GREATEST",
-	text:      "CHAR",
-	isolation: sql.LevelReadCommitted,
-	duplicate: true,
-	hasTable:  "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+	Now:         "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000",
+	Prepared:    true,
+	ForUpdate:   " FOR UPDATE",
+	ForShare:    " LOCK IN SHARE MODE",
+	JoinInOrder: " STRAIGHT_JOIN ",
+	useIndex:    " FORCE INDEX (%)",
+	quote:       "`",
+	greatest:    "GREATEST",
+	text:        "CHAR",
+	isolation:   sql.LevelReadCommitted,
+	duplicate:   true,
+	hasTable:    "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 	// MariaDB only: MySQL takes it for a comment and the statement for one that
 	// sets nothing of use.
 	idle:     "SET SESSION /*M! idle_write_transaction_timeout = 2, */ @gatebook_idle = 2",

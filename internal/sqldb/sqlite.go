@@ -9,14 +9,17 @@ import (
 // SQLite is SQLite 3.51.3 or newer through a driver whose errors have a method
 // Code() int with the extended result code, such as modernc.org/sqlite.
 var SQLite = Dialect{
-	Name:     "sqlite",
-	Now:      "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-	Queue:    true,
-	Prepared: true,
-	quote:    `"`,
-	greatest: "MAX",
-	text:     "TEXT",
-	hasTable: "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = ?",
+	Name:        "sqlite",
+	Now:         "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+	Queue:       true,
+	Prepared:    true,
+	JoinInOrder: " CROSS JOIN ",
+	Merges:      true,
+	useIndex:    " INDEXED BY %",
+	quote:       `"`,
+	greatest:    "MAX",
+	text:        "TEXT",
+	hasTable:    "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = ?",
 	// A transaction that database/sql began is deferred unless the data source
 	// name says otherwise. As its first statement one that could write takes
 	// the write lock and a fresh snapshot, as BEGIN IMMEDIATE would.

@@ -1,0 +1,17 @@
+-- +goose Up
+-- The head row: who the book is, its last number, and who may give the next.
+-- Every batch of the sequencer begins by updating it where epoch is the one
+-- that the sequencer holds; no row means that another has taken over.
+CREATE TABLE IF NOT EXISTS gatebook_book (
+	one         smallint PRIMARY KEY CHECK (one = 1),
+	id          text   NOT NULL,
+	search_key  bytea  NOT NULL,
+	seq         bigint NOT NULL,
+	recorded_at bigint NOT NULL, -- milliseconds since 1970
+	epoch       bigint NOT NULL,
+	holder      text   NOT NULL,
+	lease_until bigint NOT NULL  -- milliseconds since 1970
+);
+
+-- +goose Down
+DROP TABLE IF EXISTS gatebook_book;
