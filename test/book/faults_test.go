@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -263,7 +261,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	db, path := newDB(t)
 	b := newBook(t, book.NewSQL(db))
 	add(t, b, event{})
-	c := startProcess(t, "lock", path)
+	c := startProcess(t, "lock", "sqlite", "file:"+path+"?"+settings)
 	c.wait(t, 1)
 	quick := openWith(t, path, "_pragma=busy_timeout(50)"+durable)
 	q := newBook(t, book.NewSQL(quick))
@@ -311,7 +309,7 @@ func TestAcquireTakesNoLock(t *testing.T) {
 	if _, err := s.Acquire(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
-	c := startProcess(t, "lock", path)
+	c := startProcess(t, "lock", "sqlite", "file:"+path+"?"+settings)
 	c.wait(t, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -322,18 +320,18 @@ func TestAcquireTakesNoLock(t *testing.T) {
 
 // Without the tables every call says what to run.
 func TestNotMigrated(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "empty.db")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
+	for name, d := range databases {
+		t.Run(name, func(t *testing.T) {
+			db := d.open(t, d.fresh(t))
+			b := newBook(t, book.NewSQL(db))
+			_, err := b.Read(t.Context(), book.Query{})
+			if !errors.Is(err, sqldb.ErrSchema) || !strings.Contains(err.Error(), "gatebook migrate") {
+				t.Errorf("Read = %v, want what to run", err)
+			}
+			if err := db.Migrate(t.Context(), nil, book.Migrations(d.dialect)); err != nil {
+				t.Fatal(err)
+			}
+			works(t, b, 0)
+		})
 	}
-	db := openDB(t, path)
-	b := newBook(t, book.NewSQL(db))
-	_, err := b.Read(t.Context(), book.Query{})
-	if !errors.Is(err, sqldb.ErrSchema) || !strings.Contains(err.Error(), "gatebook migrate") {
-		t.Errorf("Read = %v, want what to run", err)
-	}
-	if err := db.Migrate(t.Context(), nil, book.Migrations(sqldb.SQLite)); err != nil {
-		t.Fatal(err)
-	}
-	works(t, b, 0)
 }

@@ -12,20 +12,25 @@ import (
 // What it said was durable is in the log afterwards, once, and the log has no
 // gap.
 func TestKilled(t *testing.T) {
+	for name, d := range databases {
+		t.Run(name, func(t *testing.T) { killed(t, name, d) })
+	}
+}
+
+func killed(t *testing.T, name string, d database) {
+	t.Helper()
 	kills := 20
 	if need.Soak() {
 		kills = 200
 	}
-	db, path := newDB(t)
+	db, address := d.migrated(t)
 	b := newBook(t, book.NewSQL(db))
 	acknowledged := map[string]bool{}
 	pending := 0
 	for range kills {
 		// As if the next server started three seconds later, so that it numbers.
-		if _, err := db.SQL().Exec("UPDATE gatebook_book SET lease_until = 0"); err != nil {
-			t.Fatal(err)
-		}
-		c := startProcess(t, "serve", path)
+		execute(t, db, "UPDATE gatebook_book SET lease_until = 0")
+		c := startProcess(t, "serve", name, address)
 		c.wait(t, 1+rand.IntN(60))
 		c.kill()
 		for _, id := range c.lines() {

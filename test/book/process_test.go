@@ -18,16 +18,17 @@ import (
 	"github.com/gatebook/gatebook/internal/sqldb"
 )
 
-// processEnv makes the test program a process of its own: what it does, a
-// colon, and the database file.
+// processEnv makes the test program a process of its own: what it does, the
+// kind of database, and its address, with colons between.
 const processEnv = "GATEBOOK_TEST_BOOK_PROCESS"
 
 func TestMain(m *testing.M) {
-	what, path, ok := strings.Cut(os.Getenv(processEnv), ":")
+	what, rest, ok := strings.Cut(os.Getenv(processEnv), ":")
 	if !ok {
 		os.Exit(m.Run())
 	}
-	if err := process(what, path); err != nil {
+	name, address, _ := strings.Cut(rest, ":")
+	if err := process(what, databases[name], address); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -35,9 +36,9 @@ func TestMain(m *testing.M) {
 
 // process works on the database until standard input ends. "serve" numbers, and
 // appends with four writers: each entry's id is written to standard output
-// once it is durable. "lock" holds the write lock.
-func process(what, path string) error {
-	p, err := sql.Open("sqlite", "file:"+path+"?"+settings)
+// once it is durable. "lock" holds SQLite's write lock.
+func process(what string, d database, address string) error {
+	p, err := sql.Open(d.driver, address)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func process(what, path string) error {
 		_, err = c.ExecContext(context.Background(), "ROLLBACK")
 		return err
 	}
-	b := book.New(book.NewSQL(sqldb.New(p, sqldb.SQLite)))
+	b := book.New(book.NewSQL(sqldb.New(p, d.dialect)))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var wg sync.WaitGroup
@@ -107,14 +108,15 @@ type child struct {
 	done chan struct{} // closed when standard output has ended
 }
 
-func startProcess(t testing.TB, what, path string) *child {
+// startProcess starts a process on a database of [databases].
+func startProcess(t testing.TB, what, name, address string) *child {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &child{cmd: exec.Command(exe), line: make(chan struct{}, 64), done: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), processEnv+"="+what+":"+path)
+	c.cmd.Env = append(os.Environ(), processEnv+"="+what+":"+name+":"+address)
 	c.cmd.Stderr = t.Output()
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

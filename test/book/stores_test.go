@@ -1,5 +1,5 @@
-// Package book_test tests package book with a real database beneath it: that
-// SQLite and memory behave alike, and that the order of the log survives
+// Package book_test tests package book with real databases beneath it: that
+// SQLite, PostgreSQL, MariaDB and memory behave alike, and that the order of the log survives
 // concurrency, crashes, stopped servers and faults of the disk.
 package book_test
 
@@ -9,15 +9,19 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/internal/sqldb"
 	"github.com/gatebook/gatebook/record"
+	"github.com/gatebook/gatebook/test/need"
 )
 
 // settings are those that a durable commit needs. There is no _txlock, so that
@@ -26,7 +30,57 @@ const settings = "_pragma=busy_timeout(5000)" + durable
 
 const durable = "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)"
 
-// openDB opens the database file at path with a pool of its own.
+// database is a kind of database, and how a test gets at one.
+type database struct {
+	dialect sqldb.Dialect
+	driver  string
+	// fresh returns the address of an empty database.
+	fresh func(testing.TB) string
+}
+
+var databases = map[string]database{
+	"sqlite": {sqldb.SQLite, "sqlite", func(t testing.TB) string {
+		t.Helper()
+		return "file:" + filepath.Join(t.TempDir(), "book.db") + "?" + settings
+	}},
+	"postgres": {sqldb.Postgres, "pgx", need.Postgres},
+	"mysql":    {sqldb.MySQL, "mysql", need.MySQL},
+}
+
+// servers are those that are no SQLite.
+var servers = map[string]database{"postgres": databases["postgres"], "mysql": databases["mysql"]}
+
+// open opens the database at address with a pool of its own.
+func (d database) open(t testing.TB, address string) *sqldb.DB {
+	t.Helper()
+	p, err := sql.Open(d.driver, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return sqldb.New(p, d.dialect)
+}
+
+// migrated returns a database with the book's tables, and its address.
+func (d database) migrated(t testing.TB) (*sqldb.DB, string) {
+	t.Helper()
+	address := d.fresh(t)
+	db := d.open(t, address)
+	if err := db.Migrate(t.Context(), nil, book.Migrations(d.dialect)); err != nil {
+		t.Fatal(err)
+	}
+	return db, address
+}
+
+// execute executes a statement beside the book.
+func execute(t testing.TB, db *sqldb.DB, query string, args ...any) {
+	t.Helper()
+	if _, err := db.SQL().Exec(db.Dialect().Bind(query), args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openDB opens the SQLite file at path with a pool of its own.
 func openDB(t testing.TB, path string) *sqldb.DB {
 	t.Helper()
 	return openWith(t, path, settings)
@@ -34,22 +88,14 @@ func openDB(t testing.TB, path string) *sqldb.DB {
 
 func openWith(t testing.TB, path, settings string) *sqldb.DB {
 	t.Helper()
-	p, err := sql.Open("sqlite", "file:"+path+"?"+settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	return sqldb.New(p, sqldb.SQLite)
+	return databases["sqlite"].open(t, "file:"+path+"?"+settings)
 }
 
-// newDB returns a migrated database in a file of its own, and the file.
+// newDB returns a migrated SQLite database in a file of its own, and the file.
 func newDB(t testing.TB) (*sqldb.DB, string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "book.db")
-	db := openDB(t, path)
-	if err := db.Migrate(t.Context(), nil, book.Migrations(sqldb.SQLite)); err != nil {
-		t.Fatal(err)
-	}
+	db, address := databases["sqlite"].migrated(t)
+	path, _, _ := strings.Cut(strings.TrimPrefix(address, "file:"), "?")
 	return db, path
 }
 
@@ -63,12 +109,18 @@ func newBook(t testing.TB, s book.Store) *book.Book {
 
 // stores makes an empty store of each kind.
 var stores = map[string]func(testing.TB) book.Store{
-	"memory": func(testing.TB) book.Store { return book.NewMemory() },
-	"sqlite": func(t testing.TB) book.Store {
+	"memory":   func(testing.TB) book.Store { return book.NewMemory() },
+	"sqlite":   inDatabase("sqlite"),
+	"postgres": inDatabase("postgres"),
+	"mysql":    inDatabase("mysql"),
+}
+
+func inDatabase(name string) func(testing.TB) book.Store {
+	return func(t testing.TB) book.Store {
 		t.Helper()
-		db, _ := newDB(t)
+		db, _ := databases[name].migrated(t)
 		return book.NewSQL(db)
-	},
+	}
 }
 
 // event is what a test wants in an entry; empty members are left out.
