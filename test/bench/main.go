@@ -46,11 +46,13 @@ type sizes struct {
 	turns    int           // turns of signing in: a disk is less even than a core
 	acts     int           // sign-ins a turn
 	starts   int           // of the demo
+	few      int           // users, where they grow
+	many     int
 }
 
 var (
-	full  = sizes{sessions: 100_000, users: 10_000, rounds: 12, round: time.Second, turns: 40, acts: 60, starts: 11}
-	quick = sizes{sessions: 200, users: 20, rounds: 2, round: 50 * time.Millisecond, turns: 2, acts: 10, starts: 1}
+	full  = sizes{sessions: 100_000, users: 10_000, rounds: 12, round: time.Second, turns: 40, acts: 60, starts: 11, few: 10_000, many: 10_000_000}
+	quick = sizes{sessions: 200, users: 20, rounds: 2, round: 50 * time.Millisecond, turns: 2, acts: 10, starts: 1, few: 100, many: 1000}
 )
 
 // bench is a benchmark or several that share their preparation.
@@ -70,6 +72,7 @@ var benches = []bench{
 	{name: "sign-in with a token session", run: signInTokens},
 	{name: "OpenID callback", run: callbacks},
 	{name: "passkey verification", run: verifyPasskeys},
+	{name: "growth in SQLite", run: growSQLite},
 	{name: "beside Auth.js", run: besideAuthjs},
 	{name: "demo", run: runDemo},
 	{name: "cold make run", asked: true, run: runCold},

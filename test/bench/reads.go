@@ -260,20 +260,11 @@ func rowToken(i int) gatebook.Secret {
 // sessionFile returns a database with r.sessions sessions, each of a user of its
 // own. It is built once.
 func (r *runner) sessionFile(ctx context.Context) (string, error) {
-	// Of other migrations there is another file.
-	sum := sha256.New()
-	err := fs.WalkDir(sqlstore.Migrations(sqlstore.SQLite), ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		text, err := fs.ReadFile(sqlstore.Migrations(sqlstore.SQLite), path)
-		sum.Write(text)
-		return err
-	})
+	sum, err := migrationsSum(sqlstore.Migrations(sqlstore.SQLite))
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(r.data, fmt.Sprintf("sessions-%d-%s.db", r.sessions, hex.EncodeToString(sum.Sum(nil)[:4])))
+	path := filepath.Join(r.data, fmt.Sprintf("sessions-%d-%s.db", r.sessions, sum))
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		if err := r.buildSessions(ctx, path); err != nil {
 			return "", fmt.Errorf("build %s: %w", path, err)
@@ -286,6 +277,20 @@ func (r *runner) sessionFile(ctx context.Context) (string, error) {
 	// As if all had been used a moment ago.
 	_, err = db.SQL().ExecContext(ctx, `UPDATE "session" SET "expires" = ?`, time.Now().Add(30*24*time.Hour-time.Minute).UnixMilli())
 	return path, errors.Join(err, db.Close())
+}
+
+// migrationsSum tells migrations apart: of others there is another file.
+func migrationsSum(files fs.FS) (string, error) {
+	sum := sha256.New()
+	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(files, path)
+		sum.Write(text)
+		return err
+	})
+	return hex.EncodeToString(sum.Sum(nil)[:4]), err
 }
 
 func (r *runner) buildSessions(ctx context.Context, path string) error {
