@@ -52,6 +52,7 @@ type Auth struct {
 
 	handlers *dispatcher
 	counts   *counts
+	holder   string // by which the adapter knows who does the housekeeping
 }
 
 // New returns an Auth for cfg. It starts nothing and dials nothing; its errors
@@ -99,6 +100,7 @@ func New(cfg Config) (*Auth, error) {
 	a.handlers.record = a.recordHandlers
 	a.book.SetLogger(a.log)
 	a.counts = newCounts(a.now())
+	a.holder = newID()
 	return a, nil
 }
 
@@ -151,14 +153,19 @@ func (a *Auth) Book() *book.Book { return a.book }
 
 // Run numbers the entries of the book, records counts of sessions, and cleans
 // up what has expired, until ctx ends; then it returns nil. Of several servers
-// on one database each calls Run, and one at a time does the numbering. Errors
-// of the database are logged and tried again.
+// on one database each calls Run, and one at a time does the numbering and one the
+// cleaning. Database sessions that expired five minutes ago are ended with
+// session.expired; magic links and the like that expired an hour ago are deleted.
+// Errors of the database are logged and tried again.
 func (a *Auth) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop() // also when the book stops first
-	wg.Go(func() { a.housekeep(ctx) })
+	wg.Go(func() { a.writeCounts(ctx) })
+	if a.adapter != nil {
+		wg.Go(func() { a.keepHouse(ctx) })
+	}
 	if r, ok := a.adapter.(Runner); ok {
 		wg.Go(func() {
 			if err := r.Run(ctx); err != nil && ctx.Err() == nil {
@@ -168,37 +175,6 @@ func (a *Auth) Run(ctx context.Context) error {
 	}
 	if err := a.book.Run(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("gatebook: run the book: %w", err)
-	}
-	return nil
-}
-
-// housekeep writes the counts of sessions and sweeps expired rows.
-func (a *Auth) housekeep(ctx context.Context) {
-	tick := time.NewTicker(countTick)
-	defer tick.Stop()
-	sweep := 0
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		a.flushCounts(ctx, false)
-		if sweep++; a.adapter != nil && sweep%sweepEvery == 0 {
-			if err := a.sweep(ctx, a.now().Add(-sweepAfter)); err != nil && ctx.Err() == nil {
-				a.log.Error("delete expired tokens", "error_type", errorType(err), "error", err.Error())
-			}
-		}
-	}
-}
-
-// sweep deletes expired rows until there are few left: an adapter deletes at most
-// a few thousand at once, so that acts wait for none of it.
-func (a *Auth) sweep(ctx context.Context, before time.Time) error {
-	for range maxSweeps {
-		if n, err := a.adapter.Sweep(ctx, before); err != nil || n < fewRows {
-			return err
-		}
 	}
 	return nil
 }

@@ -86,33 +86,6 @@ func TestRunIsAskedFor(t *testing.T) {
 	})
 }
 
-// Run clears away what has expired, and says when it cannot.
-func TestHousekeeping(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil)
-		stop := d.run()
-		d.visitor().post("/auth/signin/email", url.Values{"email": {"ada@example.com"}})
-		pause(25*time.Hour + 2*time.Minute)
-		stop()
-		if n, err := d.store.Sweep(context.Background(), time.Now()); n != 0 || err != nil {
-			t.Errorf("Sweep found %d more rows, %v", n, err)
-		}
-	})
-	// However much there is, it does not pile up.
-	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil)
-		for i := range 20_000 {
-			d.write(gatebook.UseCheck{Digest: [32]byte{byte(i), byte(i >> 8)}, Expires: time.Now()})
-		}
-		stop := d.run()
-		pause(time.Hour + 2*time.Minute)
-		stop()
-		if n, err := d.store.Sweep(context.Background(), time.Now()); n != 0 || err != nil {
-			t.Errorf("Sweep found %d more rows, %v", n, err)
-		}
-	})
-}
-
 // callbacks counts how often the application was asked.
 type callbacks struct {
 	mu          sync.Mutex

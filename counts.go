@@ -17,14 +17,6 @@ import (
 const (
 	countWindow = 5 * time.Minute
 	countTick   = 10 * time.Second
-	sweepEvery  = 6 // ticks
-	// What has expired is kept for the longest LinkLimits.Per: the limits count
-	// magic links that have expired meanwhile.
-	sweepAfter = time.Hour
-	// maxSweeps is how often an adapter is asked to delete what expired at one
-	// time; fewRows are not worth asking again.
-	maxSweeps = 100
-	fewRows   = 500
 	// maxUses is how many sessions may be counted before all are written
 	// early, and maxRepeats how many kinds of repetition are told apart.
 	maxUses     = 1 << 17
@@ -191,6 +183,20 @@ func (c *counts) takeRepeats(now time.Time, all bool) []*repeated {
 }
 
 const countBatch = 100
+
+// writeCounts records counts from time to time until ctx ends.
+func (a *Auth) writeCounts(ctx context.Context) {
+	tick := time.NewTicker(countTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			a.flushCounts(ctx, false)
+		}
+	}
+}
 
 // flushCounts records the counts whose window is over, or all of them. What
 // cannot be recorded is counted on and tried again later.

@@ -315,6 +315,9 @@ type store struct {
 	after   func(op string, act *gatebook.Act) error // after it has happened
 	commits int
 	hangs   bool // commits wait for the end of their context
+
+	claimed func(holder string, got bool) // is told who did the housekeeping
+	claims  func() bool                   // instead of the store's answer
 }
 
 func (s *store) hang(yes bool) {
@@ -378,6 +381,25 @@ func (s *store) Accounts(ctx context.Context, userID string) ([]gatebook.Account
 func (s *store) ExtendSession(ctx context.Context, token gatebook.Secret, expires time.Time) error {
 	_, err := faulty(s, "ExtendSession", nil, func() (int, error) { return 0, s.Store.ExtendSession(ctx, token, expires) })
 	return err
+}
+
+func (s *store) Claim(ctx context.Context, holder string, d time.Duration) (bool, error) {
+	got, err := faulty(s, "Claim", nil, func() (bool, error) { return s.Store.Claim(ctx, holder, d) })
+	if err == nil && s.claims != nil {
+		got = s.claims()
+	}
+	if s.claimed != nil {
+		s.claimed(holder, got)
+	}
+	return got, err
+}
+
+func (s *store) Expired(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+	return faulty(s, "Expired", nil, func() ([]gatebook.FoundSession, error) { return s.Store.Expired(ctx, before) })
+}
+
+func (s *store) Sweep(ctx context.Context, before time.Time) (int, error) {
+	return faulty(s, "Sweep", nil, func() (int, error) { return s.Store.Sweep(ctx, before) })
 }
 
 func (s *store) Commit(ctx context.Context, act *gatebook.Act) error {

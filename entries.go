@@ -49,6 +49,11 @@ func (a *Auth) newRecorder(v *visit) *recorder {
 	return r
 }
 
+// systemRecorder begins an act that nobody asked for.
+func (a *Auth) systemRecorder() *recorder {
+	return &recorder{a: a, id: newID(), now: cut(a.now()), source: record.SourceGatebook, actor: Actor{Type: record.ActorSystem}}
+}
+
 // envelope returns the envelope of the act's next event.
 func (r *recorder) envelope(typ string) Envelope {
 	initiator := "user"

@@ -224,8 +224,8 @@ const (
 	whyOtherUser = "otherUser"
 )
 
-// SessionExpiredEvent is sent when a session was found to have run out and its
-// row was removed.
+// SessionExpiredEvent is sent when a session was found to have run out, by a
+// request or by the housekeeping, and its row was removed.
 type SessionExpiredEvent struct {
 	Envelope
 	User *User
