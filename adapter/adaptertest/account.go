@@ -52,27 +52,6 @@ var accountRules = []rule{
 		w.commit(u, gatebook.LinkAccount{Account: a})
 		w.is("account", w.find(gatebook.Query{Account: key(a)}).ByAccount, u)
 	}},
-	{"keys", "An account is the pair of provider and account id, kept exactly.", func(w *world) {
-		for _, k := range []gatebook.AccountKey{
-			{Provider: "p", ProviderAccountID: "abc"}, {Provider: "p", ProviderAccountID: "ABC"},
-			{Provider: "P", ProviderAccountID: "abc"}, {Provider: "pa", ProviderAccountID: "bc"},
-			{Provider: "p", ProviderAccountID: "abc "}, {Provider: "p", ProviderAccountID: "\u00e5bc"},
-			{Provider: "p", ProviderAccountID: "12"}, {Provider: "p", ProviderAccountID: "12.0"},
-			{Provider: "p", ProviderAccountID: "012"}, {Provider: "p", ProviderAccountID: "9007199254740993"},
-			{Provider: "p", ProviderAccountID: "9007199254740992"},
-		} {
-			u := create(w.user())
-			a := gatebook.Account{
-				UserID: u.User.ID, Type: gatebook.TypeOAuth,
-				Provider: k.Provider, ProviderAccountID: k.ProviderAccountID,
-			}
-			if err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{u, gatebook.LinkAccount{Account: a}}}); err != nil {
-				w.Errorf("LinkAccount of the free account %+v: %v", k, err)
-				continue
-			}
-			w.is("account", w.find(gatebook.Query{Account: k}).ByAccount, u)
-		}
-	}},
 	{"link taken", "LinkAccount conflicts when the account is taken, by whomever.", func(w *world) {
 		u, other := create(w.user()), create(w.user())
 		a := account(u.User)

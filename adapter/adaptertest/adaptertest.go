@@ -66,6 +66,9 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter, opts *Opt
 	}{
 		{"Official", officialRules},
 		{"Find", findRules},
+		{"Alike", alikeRules},
+		{"Broken", brokenRules},
+		{"Column", columnRules},
 		{"User", userRules},
 		{"Account", accountRules},
 		{"Session", sessionRules},
@@ -80,6 +83,7 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter, opts *Opt
 		{"Act", actRules},
 		{"Outbox", outboxRules},
 		{"Race", raceRules},
+		{"Order", orderRules},
 		{"Tx", txRules},
 		{"Context", contextRules},
 	} {
