@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/provider/credentials"
 )
@@ -34,7 +35,7 @@ func authOn(t *testing.T, db *sqlite.DB) *gatebook.Auth {
 func TestOwnTransactionOnOneConnection(t *testing.T) {
 	pool := pool(t, filepath.Join(t.TempDir(), "one.db"), good+"&_txlock=immediate")
 	pool.SetMaxOpenConns(1)
-	db := sqlite.New(pool)
+	db := sqlite.New(pool, sqlstore.SQLite)
 	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func TestOwnTransactionOnOneConnection(t *testing.T) {
 // database just made, with as many connections as it likes.
 func TestFirstActInOwnTransaction(t *testing.T) {
 	pool := pool(t, filepath.Join(t.TempDir(), "many.db"), good+"&_txlock=immediate")
-	db := sqlite.New(pool)
+	db := sqlite.New(pool, sqlstore.SQLite)
 	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -140,7 +141,7 @@ func TestFullDisk(t *testing.T) {
 	if err := first.SQL().QueryRow("PRAGMA page_count").Scan(&pages); err != nil {
 		t.Fatal(err)
 	}
-	db := sqlite.New(pool(t, path, fmt.Sprintf("%s&_pragma=max_page_count(%d)", good, pages+5)))
+	db := sqlite.New(pool(t, path, fmt.Sprintf("%s&_pragma=max_page_count(%d)", good, pages+5)), sqlstore.SQLite)
 	db.SQL().SetMaxOpenConns(1) // the limit is the connection's
 	large := user(2)
 	large.User.Image = strings.Repeat("x", 100_000)
@@ -157,7 +158,7 @@ func TestReadOnly(t *testing.T) {
 	writer := open(t, path)
 	commit(t, writer, u, session(u, "token"))
 	entry(t, writer, 1)
-	db := sqlite.New(pool(t, path, "mode=ro&"+good))
+	db := sqlite.New(pool(t, path, "mode=ro&"+good), sqlstore.SQLite)
 	if f, err := db.Session(t.Context(), "token"); err != nil || f.User.ID != u.User.ID {
 		t.Errorf("Session of a read-only database = %v, %v", f, err)
 	}
@@ -179,7 +180,7 @@ func TestLocked(t *testing.T) {
 	first := open(t, path)
 	commit(t, first, u, session(u, "token"))
 	entry(t, first, 1)
-	db := sqlite.New(pool(t, path, strings.Replace(good, "busy_timeout(5000)", "busy_timeout(100)", 1)))
+	db := sqlite.New(pool(t, path, strings.Replace(good, "busy_timeout(5000)", "busy_timeout(100)", 1)), sqlstore.SQLite)
 	release, _ := lockElsewhere(t, path)
 	refuses(t, db, &gatebook.Act{}, "locked")
 	refuses(t, db, &gatebook.Act{}, "locked")
@@ -269,7 +270,7 @@ func TestStatementsArePreparedOnce(t *testing.T) {
 	p := sql.OpenDB(count)
 	t.Cleanup(func() { p.Close() })
 	p.SetMaxOpenConns(1)
-	db := sqlite.New(p)
+	db := sqlite.New(p, sqlstore.SQLite)
 	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -49,16 +49,23 @@ type DB struct {
 
 var _ gatebook.Adapter = (*DB)(nil)
 
-// Open opens the database file at path, making it (readable and writable by its
-// owner only) and its tables where they are missing, with a write-ahead log that
-// is synced at each commit. It checks that all of it is in force.
-func Open(path string) (*DB, error) {
+// Open opens the database file at path with Gatebook's own tables; see
+// [OpenLayout].
+func Open(path string) (*DB, error) { return OpenLayout(path, sqlstore.SQLite) }
+
+// OpenLayout opens the database file at path, making it (readable and writable by
+// its owner only) and its tables where they are missing, with a write-ahead log
+// that is synced at each commit. It checks that all of it is in force.
+func OpenLayout(path string, l sqlstore.Layout) (*DB, error) {
+	if l.Database() != "sqlite" {
+		return nil, fmt.Errorf("sqlite: the layout is for %q", l.Database())
+	}
 	ctx := context.Background()
 	pool, err := open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	db := New(pool)
+	db := New(pool, l)
 	db.close = pool.Close
 	if err := db.Migrate(ctx); err != nil {
 		_ = pool.Close()
@@ -71,18 +78,19 @@ func Open(path string) (*DB, error) {
 	return db, nil
 }
 
-// New returns a DB on the application's own pool. It asks the database nothing
-// until first use; then it checks that the tables are there ([DB.Migrate] makes
-// them), and, at each act, that its connection syncs commits and checks foreign
-// keys. Until that is so every method fails with an error that says what to do.
-// For modernc.org/sqlite this data source name is right:
+// New returns a DB on the application's own pool, whose tables are as l has them.
+// It asks the database nothing until first use; then it checks that the tables are
+// there ([DB.Migrate] makes them), and, at each act, that its connection syncs
+// commits and checks foreign keys. Until that is so every method fails with an
+// error that says what to do. For modernc.org/sqlite this data source name is
+// right:
 //
 //	file:site.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_txlock=immediate
-func New(pool *sql.DB) *DB {
-	return &DB{Store: sqlstore.New(pool, sqlstore.SQLite), close: func() error { return nil }}
+func New(pool *sql.DB, l sqlstore.Layout) *DB {
+	return &DB{Store: sqlstore.New(pool, l), close: func() error { return nil }}
 }
 
-// Close closes the pool that [Open] opened. On a DB made by [New] it does
+// Close closes the pool that [OpenLayout] opened. On a DB made by [New] it does
 // nothing.
 func (db *DB) Close() error { return db.close() }
 

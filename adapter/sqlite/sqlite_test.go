@@ -17,6 +17,7 @@ import (
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/adaptertest"
 	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -27,7 +28,7 @@ func TestAdapter(t *testing.T) {
 		for _, column := range []string{adaptertest.TextColumn + " text", adaptertest.NumberColumn + " integer"} {
 			exec(t, open(t, path).SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
 		}
-		return open(t, path)
+		return openLayout(t, path, extra)
 	}, options)
 }
 
@@ -36,7 +37,7 @@ func TestAdapter(t *testing.T) {
 func TestNewAdapter(t *testing.T) {
 	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
 		t.Helper()
-		db := sqlite.New(pool(t, filepath.Join(t.TempDir(), "test.db"), good))
+		db := sqlite.New(pool(t, filepath.Join(t.TempDir(), "test.db"), good), extra)
 		if err := db.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -76,9 +77,17 @@ var options = &adaptertest.Options{
 
 const good = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
 
+// extra is the layout with the columns that the suite needs.
+var extra = sqlstore.SQLite.WithUsers(sqlstore.Users{Extra: []string{adaptertest.TextColumn, adaptertest.NumberColumn}})
+
 func open(t testing.TB, path string) *sqlite.DB {
 	t.Helper()
-	db, err := sqlite.Open(path)
+	return openLayout(t, path, sqlstore.SQLite)
+}
+
+func openLayout(t testing.TB, path string, l sqlstore.Layout) *sqlite.DB {
+	t.Helper()
+	db, err := sqlite.OpenLayout(path, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +279,7 @@ func methods(ctx context.Context, a gatebook.Adapter) map[string]error {
 
 func TestNewBeforeMigrate(t *testing.T) {
 	p := pool(t, filepath.Join(t.TempDir(), "test.db"), good)
-	db := sqlite.New(p)
+	db := sqlite.New(p, sqlstore.SQLite)
 	if n := p.Stats().OpenConnections; n != 0 {
 		t.Errorf("New opened %d connections, want none", n)
 	}
@@ -314,7 +323,7 @@ func TestWeakConnection(t *testing.T) {
 				commit(t, open(t, path), user(0))
 			}
 			p := pool(t, path, query)
-			db := sqlite.New(p)
+			db := sqlite.New(p, sqlstore.SQLite)
 			if err := db.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -377,7 +386,7 @@ func TestBesideAuthjs(t *testing.T) {
 	ctx := t.Context()
 	p := pool(t, filepath.Join(t.TempDir(), "test.db"), good)
 	exec(t, p, drizzle)
-	db := sqlite.New(p)
+	db := sqlite.New(p, sqlstore.SQLite.WithUsers(sqlstore.Users{Extra: []string{"role"}}))
 	if err := db.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -448,22 +457,20 @@ func TestOrphan(t *testing.T) {
 }
 
 func TestWrongTables(t *testing.T) {
+	schema, _, _ := strings.Cut(drizzle, "INSERT")
 	for name, change := range map[string][2]string{
-		`"email"`:               {`CREATE UNIQUE INDEX "user_email_unique" ON "user" ("email");`, ""},
-		`"emailVerified"`:       {`"emailVerified" integer, `, ""},
-		`"account"`:             {`PRIMARY KEY("provider", "providerAccountId"), FOREIGN`, `FOREIGN`},
-		`"session_state"`:       {`, "session_state" text`, ""},
-		`CREATE UNIQUE INDEX`:   {`CREATE UNIQUE INDEX "user_email_unique"`, `CREATE INDEX "user_email_unique"`},
-		`"identifier", "token"`: {`"expires" integer NOT NULL, PRIMARY KEY("identifier", "token")`, `"expires" integer NOT NULL`},
-		`ON "user" ("email")`:   {`ON "user" ("email");`, `ON "user" ("email") WHERE "email" LIKE '%@%';`},
+		`"emailVerified"`: {`"emailVerified" integer, `, ""},
+		`"session_state"`: {`, "session_state" text`, ""},
+		`"expires"`:       {`"userId" text NOT NULL, "expires" integer NOT NULL`, `"userId" text NOT NULL, "expires" blob NOT NULL`},
+		`"role"`:          {`"role" text DEFAULT 'reader'`, `"role" text NOT NULL`},
+		"Users.IDType":    {`"account" ("userId" text`, `"account" ("userId" integer`},
 	} {
-		schema, _, _ := strings.Cut(drizzle, "INSERT")
 		if !strings.Contains(schema, change[0]) {
 			t.Fatalf("the schema does not contain %s", change[0])
 		}
 		p := pool(t, filepath.Join(t.TempDir(), "test.db"), good)
 		exec(t, p, strings.Replace(schema, change[0], change[1], 1))
-		db := sqlite.New(p)
+		db := sqlite.New(p, sqlstore.SQLite)
 		if err := db.Migrate(t.Context()); err != nil {
 			t.Errorf("Migrate without %s: %v", change[0], err)
 			continue
@@ -475,6 +482,56 @@ func TestWrongTables(t *testing.T) {
 		if err == nil {
 			t.Errorf("Commit without %s succeeded", change[0])
 		}
+	}
+}
+
+// TestMissingKeys: tables without a key that must be unique are refused, and
+// Migrate makes it unless rows stand in the way.
+func TestMissingKeys(t *testing.T) {
+	schema, rows, _ := strings.Cut(drizzle, "INSERT")
+	rows = "INSERT" + rows
+	const index = `CREATE UNIQUE INDEX "user_email_unique" ON "user" ("email");`
+	for name, test := range map[string]struct{ old, changed, double, shown string }{
+		"none":        {index, "", `INSERT INTO "user" ("id", "email") VALUES ('u2', 'grace@example.com')`, "grace@example.com"},
+		"not unique":  {index, strings.Replace(index, "UNIQUE ", "", 1), `INSERT INTO "user" ("id", "email") VALUES ('u2', 'grace@example.com')`, "grace@example.com"},
+		"partial":     {index, strings.Replace(index, ";", ` WHERE "email" LIKE '%+%';`, 1), `INSERT INTO "user" ("id", "email") VALUES ('u2', 'grace@example.com')`, "grace@example.com"},
+		"two columns": {`PRIMARY KEY("provider", "providerAccountId"), FOREIGN`, `FOREIGN`, `INSERT INTO "account" SELECT * FROM "account"`, `["github" "42"] 2 times`},
+		"a secret":    {`"sessionToken" text PRIMARY KEY NOT NULL`, `"sessionToken" text NOT NULL`, `INSERT INTO "session" SELECT * FROM "session"`, "a session token 2 times"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pool(t, filepath.Join(t.TempDir(), "test.db"), good)
+			if !strings.Contains(schema, test.old) {
+				t.Fatalf("the schema does not contain %s", test.old)
+			}
+			exec(t, p, strings.Replace(schema, test.old, test.changed, 1)+rows)
+			exec(t, p, test.double)
+			db := sqlite.New(p, sqlstore.DrizzleSQLite)
+			err := db.Migrate(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.shown) || strings.Contains(err.Error(), "a-raw-token") {
+				t.Errorf("Migrate with two rows = %v, want an error that shows %s", err, test.shown)
+			}
+			if err := db.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "CREATE UNIQUE INDEX") {
+				t.Errorf("Check = %v, want an error with the statement", err)
+			}
+			exec(t, p, `DELETE FROM "user" WHERE "id" = 'u2'; DELETE FROM "account" WHERE rowid > 1; DELETE FROM "session" WHERE rowid > 1`)
+			plan, err := db.Plan(t.Context())
+			if err != nil || !slices.ContainsFunc(plan, func(s sqlstore.Step) bool {
+				return s.Part == "keys" && s.Applied.IsZero() && strings.HasPrefix(s.Statements[0], "CREATE UNIQUE INDEX")
+			}) {
+				t.Errorf("Plan = %v, %v; want a step that makes the key", plan, err)
+			}
+			for range 2 {
+				if err := db.Migrate(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := db.Check(t.Context()); err != nil {
+				t.Errorf("Check after Migrate = %v", err)
+			}
+			if _, err := db.Session(t.Context(), "a-raw-token"); err != nil {
+				t.Errorf("Session after Migrate = %v", err)
+			}
+		})
 	}
 }
 

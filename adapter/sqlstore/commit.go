@@ -3,11 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,17 +21,32 @@ func (s *Store) ExtendSession(ctx context.Context, token gatebook.Secret, expire
 	if err != nil {
 		return err
 	}
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		n, err := (&run{tx: tx}).exec(ctx, &q.extendSession, expires.UnixMilli(), handle(token))
-		if err == nil && n == 0 {
-			err = gatebook.ErrNotFound
-		}
-		return err
-	})
+	key, _, ok := q.key(token)
+	if !ok {
+		return fmt.Errorf("extend session: %w", gatebook.ErrNotFound)
+	}
+	n, err := s.db.Do(ctx, q.extendSession.text, q.extendSession.args([]any{key, q.t.session.col("expires").stamp(expires)})...)
+	if err == nil && n == 0 {
+		err = s.unchanged(ctx, q, key)
+	}
 	if err != nil {
 		return failed(ctx, "extend session", err)
 	}
 	return nil
+}
+
+// unchanged tells a session that is gone from one that had that expiry already,
+// where an update does not.
+func (s *Store) unchanged(ctx context.Context, q *queries, key string) error {
+	if q.d.counts() {
+		return gatebook.ErrNotFound
+	}
+	var one int
+	err := s.db.SQL().QueryRowContext(ctx, q.hasSession.text, q.hasSession.args([]any{key})...).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return gatebook.ErrNotFound
+	}
+	return s.db.Classify(err)
 }
 
 // Claim implements [gatebook.Adapter].
@@ -43,15 +55,31 @@ func (s *Store) Claim(ctx context.Context, holder string, d time.Duration) (bool
 	if err != nil {
 		return false, err
 	}
-	var n int64
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		n, err = (&run{tx: tx}).exec(ctx, &q.claim, holder, d.Milliseconds())
+	// Those without the claim ask again and again, and write nothing.
+	var held int
+	err = s.db.SQL().QueryRowContext(ctx, q.claimHeld.text, q.claimHeld.args([]any{holder})...).Scan(&held)
+	if err != nil {
+		return false, failed(ctx, "claim the housekeeping", s.db.Classify(err))
+	}
+	if held > 0 {
+		return false, nil
+	}
+	var mine int
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, q.claimMake.text); err != nil {
+			return err
+		}
+		err := tx.QueryRowContext(ctx, q.claimRow.text, q.claimRow.args([]any{holder})...).Scan(&mine)
+		if err != nil || mine == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, q.claimTake.text, q.claimTake.args([]any{holder, d.Milliseconds()})...)
 		return err
 	})
 	if err != nil {
 		return false, failed(ctx, "claim the housekeeping", err)
 	}
-	return n > 0, nil
+	return mine > 0, nil
 }
 
 // Sweep implements [gatebook.Adapter].
@@ -61,12 +89,8 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 		return 0, err
 	}
 	swept := 0
-	for _, p := range []*query{&q.sweepVerificationTokens, &q.sweepChecks, &q.sweepTokens} {
-		var n int64
-		err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-			n, err = (&run{tx: tx}).exec(ctx, p, before.UnixMilli(), sweepLimit)
-			return err
-		})
+	for _, p := range q.sweeps {
+		n, err := s.db.Do(ctx, p.text, p.args([]any{p.column.stamp(before), sweepLimit})...)
 		if err != nil {
 			return swept, failed(ctx, "sweep", err)
 		}
@@ -85,9 +109,15 @@ func (s *Store) Commit(ctx context.Context, act *gatebook.Act) error {
 		return err
 	}
 	r := &run{store: s, q: q, act: act, tx: act.Tx, foreign: act.Tx != nil}
-	if r.foreign {
+	if r.steps, err = q.plan(act); err != nil {
+		return failed(ctx, "commit", err)
+	}
+	switch {
+	case r.foreign:
 		err = r.inside(ctx)
-	} else {
+	case act.InTx == nil && q.d.CTE && together(r.steps):
+		err = r.once(ctx)
+	default:
 		err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			r.tx = tx
 			return r.all(ctx)
@@ -104,11 +134,24 @@ func (s *Store) Commit(ctx context.Context, act *gatebook.Act) error {
 	return nil
 }
 
-// run is the carrying out of an act in a transaction.
+// plan returns what carries out the writes of an act.
+func (q *queries) plan(act *gatebook.Act) ([]step, error) {
+	steps := make([]step, 0, 2*len(act.Writes))
+	for i, w := range act.Writes {
+		var err error
+		if steps, err = q.steps(steps, w); err != nil {
+			return nil, fmt.Errorf("write %d, %T: %w", i, w, err)
+		}
+	}
+	return steps, nil
+}
+
+// run is the carrying out of an act.
 type run struct {
 	store   *Store
 	q       *queries
 	act     *gatebook.Act
+	steps   []step
 	tx      *sql.Tx
 	foreign bool  // the transaction is the application's own
 	refused error // what InTx said
@@ -145,9 +188,9 @@ func (r *run) inside(ctx context.Context) error {
 // all carries out the writes in order, InTx, and then the entries: last, so that
 // they are numbered under the locks of what was written.
 func (r *run) all(ctx context.Context) error {
-	for i, w := range r.act.Writes {
-		if err := r.write(ctx, w); err != nil {
-			return fmt.Errorf("write %d, %T: %w", i, w, err)
+	for i := range r.steps {
+		if err := r.do(ctx, &r.steps[i]); err != nil {
+			return fmt.Errorf("%s %s: %w", r.steps[i].verb, r.steps[i].table.name, err)
 		}
 	}
 	if r.act.InTx != nil {
@@ -158,19 +201,54 @@ func (r *run) all(ctx context.Context) error {
 	return r.store.log.Insert(ctx, r.tx, r.act.Entries)
 }
 
-// exec runs a statement and returns how many rows it changed.
-func (r *run) exec(ctx context.Context, p *query, args ...any) (int64, error) {
+// do carries out one step.
+func (r *run) do(ctx context.Context, s *step) error {
+	args := s.args
+	if s.handle != "" {
+		token, err := r.token(ctx, s.handle)
+		if err != nil {
+			return err
+		}
+		args = append(args[:len(args)-1:len(args)-1], token)
+	}
+	if s.verb == "lock" {
+		return r.look(ctx, s.alone, args)
+	}
+	counts := s.must
+	if s.row != nil {
+		if err := r.look(ctx, s.row, args); err != nil {
+			return err
+		}
+		counts = false
+	}
+	n, err := r.exec(ctx, s.change, args)
+	if err == nil && n == 0 && counts {
+		err = gatebook.ErrConflict
+	}
+	return err
+}
+
+// look runs a query that must find a row.
+func (r *run) look(ctx context.Context, p *query, args []any) error {
+	if r.q.d.Queue && !r.foreign {
+		ctx = context.WithoutCancel(ctx) // see [sqldb.DB.Exec]
+	}
+	var one int
+	err := r.tx.QueryRowContext(ctx, p.text, p.args(args)...).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return gatebook.ErrConflict
+	}
+	return err
+}
+
+// exec runs a change and returns how many rows it changed.
+func (r *run) exec(ctx context.Context, c *change, args []any) (int64, error) {
 	var res sql.Result
 	var err error
-	if r.foreign || p.stmt == nil { // of another pool, or written for this act alone
-		res, err = r.tx.ExecContext(ctx, p.text, args...)
+	if c.number == 0 { // written for this act alone
+		res, err = r.tx.ExecContext(ctx, c.alone.text, c.alone.args(args)...)
 	} else {
-		// Nothing here waits, for the lock is held; and to watch for the end of a
-		// context costs the driver a goroutine.
-		ctx = context.WithoutCancel(ctx)
-		stmt := r.tx.StmtContext(ctx, p.stmt)
-		defer func() { _ = stmt.Close() }()
-		res, err = stmt.ExecContext(ctx, args...)
+		res, err = r.store.db.Exec(ctx, r.tx, c.alone.text, c.alone.args(args)...)
 	}
 	if err != nil {
 		return 0, err
@@ -178,199 +256,30 @@ func (r *run) exec(ctx context.Context, p *query, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// must runs a statement whose precondition is that it changes a row.
-func (r *run) must(ctx context.Context, p *query, args ...any) error {
-	n, err := r.exec(ctx, p, args...)
-	if err == nil && n == 0 {
-		err = gatebook.ErrConflict
+// token finds the raw token of a session by its handle. A database need not know
+// SHA-256, and so the user's tokens are looked through here.
+func (r *run) token(ctx context.Context, handle string) (string, error) {
+	sum, userID, _ := strings.Cut(handle, ":")
+	id, ok := r.q.id(userID)
+	if !ok {
+		return "", gatebook.ErrConflict
 	}
-	return err
-}
-
-func (r *run) write(ctx context.Context, w gatebook.Write) error {
-	q := r.q
-	switch w := w.(type) {
-	case gatebook.CreateUser:
-		return r.createUser(ctx, w)
-	case gatebook.UpdateUser:
-		return r.updateUser(ctx, w)
-	case gatebook.DeleteUser:
-		var n int64
-		for i := range q.deleteUser {
-			var err error
-			if n, err = r.exec(ctx, &q.deleteUser[i], w.ID); err != nil {
-				return err
-			}
+	rows, err := r.tx.QueryContext(ctx, r.q.tokensOf.text, r.q.tokensOf.args([]any{id})...)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var token gatebook.Secret
+		if err := rows.Scan((*string)(&token)); err != nil {
+			return "", err
 		}
-		if n == 0 {
-			return gatebook.ErrConflict
+		if digest(token) == sum {
+			return string(token), rows.Close()
 		}
-		return nil
-	case gatebook.AddSubject:
-		if w.Subject.IsZero() {
-			return errors.New("subject key is zero")
-		}
-		return r.must(ctx, &q.addSubject, w.UserID, w.Subject[:])
-	case gatebook.LinkAccount:
-		a := &w.Account
-		var expires any
-		if a.ExpiresAt != 0 {
-			expires = a.ExpiresAt
-		}
-		return r.must(ctx, &q.linkAccount, a.UserID, a.Type, a.Provider, a.ProviderAccountID,
-			null(string(a.RefreshToken)), null(string(a.AccessToken)), expires, null(a.TokenType),
-			null(a.Scope), null(string(a.IDToken)), null(a.SessionState))
-	case gatebook.UnlinkAccount:
-		return r.must(ctx, &q.unlinkAccount, w.Provider, w.ProviderAccountID, w.UserID)
-	case gatebook.KeepAccount:
-		return r.keepAccount(ctx, &w)
-	case gatebook.CreateSession:
-		return r.createSession(ctx, &w.Session)
-	case gatebook.AdoptSession:
-		return r.must(ctx, &q.adoptSession, w.Session.Handle, w.Session.ID)
-	case gatebook.DeleteSession:
-		if err := r.must(ctx, &q.deleteSession, w.Handle); err != nil {
-			return err
-		}
-		_, err := r.exec(ctx, &q.forgetSession, w.Handle)
-		return err
-	case gatebook.NoteSession:
-		s := &w.Session
-		return r.must(ctx, &q.noteToken, s.ID, s.UserID, s.Begun.UnixMilli(), s.Expires.UnixMilli(), s.Provider, s.UserAgent)
-	case gatebook.RevokeToken:
-		return r.must(ctx, &q.revokeToken, w.ID, w.Expires.UnixMilli())
-	case gatebook.CreateAuthenticator:
-		a := &w.Authenticator
-		return r.must(ctx, &q.createAuthenticator, a.UserID, a.CredentialID, a.ProviderAccountID,
-			base64.StdEncoding.EncodeToString(a.PublicKey), int64(a.Counter), a.DeviceType, a.BackedUp,
-			null(strings.Join(a.Transports, ",")))
-	case gatebook.CountAuthenticator:
-		return r.must(ctx, &q.countAuthenticator, w.CredentialID, int64(w.From), int64(w.To), w.BackedUp)
-	case gatebook.DeleteAuthenticator:
-		return r.must(ctx, &q.deleteAuthenticator, w.CredentialID, w.UserID)
-	case gatebook.CreateVerificationToken:
-		return r.must(ctx, &q.createVerificationToken, w.Token.Identifier, w.Token.Hash, w.Token.Expires.UnixMilli())
-	case gatebook.UseVerificationToken:
-		return r.must(ctx, &q.useVerificationToken, w.Identifier, w.Hash)
-	case gatebook.UseCheck:
-		return r.must(ctx, &q.useCheck, w.Digest[:], w.Expires.UnixMilli())
-	default:
-		return fmt.Errorf("unknown write: %w", errors.ErrUnsupported)
 	}
-}
-
-func (r *run) createUser(ctx context.Context, w gatebook.CreateUser) error {
-	u := &w.User
-	args := []any{u.ID, null(u.Name), null(u.Email), nullMillis(u.EmailVerified), null(u.Image)}
-	p := &r.q.createUser
-	if len(u.Extra) > 0 {
-		columns := slices.Clone(userFields)
-		for _, c := range slices.Sorted(maps.Keys(u.Extra)) {
-			if err := r.extra(c); err != nil {
-				return err
-			}
-			columns = append(columns, c)
-			args = append(args, u.Extra[c])
-		}
-		p = &query{text: `INSERT INTO "user" (` + quoteAll(columns) + `) VALUES (?` + strings.Repeat(", ?", len(columns)-1) + `)`}
+	if err := rows.Err(); err != nil {
+		return "", err
 	}
-	if err := r.must(ctx, p, args...); err != nil {
-		return err
-	}
-	if w.Subject.IsZero() {
-		return nil
-	}
-	// The key of a deleted user stays, so that its id is free again only when
-	// the person has been erased.
-	return r.must(ctx, &r.q.subjectOfNew, u.ID, w.Subject[:])
-}
-
-func (r *run) updateUser(ctx context.Context, w gatebook.UpdateUser) error {
-	if len(w.Fields) == 0 {
-		return r.must(ctx, &r.q.touchUser, w.User.ID)
-	}
-	if len(w.Fields) == 1 && w.Fields[0] == "emailVerified" { // as each magic link does
-		return r.must(ctx, &r.q.verifyUser, nullMillis(w.User.EmailVerified), w.User.ID)
-	}
-	set := make([]string, 0, len(w.Fields))
-	args := make([]any, 0, len(w.Fields)+1)
-	for _, field := range w.Fields {
-		switch field {
-		case "name":
-			args = append(args, null(w.User.Name))
-		case "email":
-			args = append(args, null(w.User.Email))
-		case "emailVerified":
-			args = append(args, nullMillis(w.User.EmailVerified))
-		case "image":
-			args = append(args, null(w.User.Image))
-		default:
-			if err := r.extra(field); err != nil {
-				return err
-			}
-			v, ok := w.User.Extra[field]
-			if !ok {
-				return fmt.Errorf("field %q is not in the user's Extra", field)
-			}
-			args = append(args, v)
-		}
-		set = append(set, quote(field)+" = ?")
-	}
-	return r.must(ctx, &query{text: `UPDATE "user" SET ` + strings.Join(set, ", ") + ` WHERE "id" = ?`}, append(args, w.User.ID)...)
-}
-
-// extra refuses what is no further column of the user table.
-func (r *run) extra(column string) error {
-	if !slices.Contains(r.q.extra, column) {
-		return fmt.Errorf("the user table has no further column %q", column)
-	}
-	return nil
-}
-
-// keepAccount locks the user's row first: where acts run side by side, neither
-// would see what the other is about to delete.
-func (r *run) keepAccount(ctx context.Context, w *gatebook.KeepAccount) error {
-	if err := r.must(ctx, &r.q.touchUser, w.UserID); err != nil {
-		return err
-	}
-	if len(w.Providers) == 0 {
-		return gatebook.ErrConflict
-	}
-	args := []any{w.UserID}
-	for _, p := range w.Providers {
-		args = append(args, p)
-	}
-	var left int
-	err := r.tx.QueryRowContext(ctx, `SELECT count(*) FROM "account" a WHERE a."userId" = ? AND a."provider" IN (?`+
-		strings.Repeat(", ?", len(w.Providers)-1)+`) AND (a."type" <> 'webauthn' OR EXISTS (SELECT 1 FROM "authenticator" p
-		WHERE p."userId" = a."userId" AND p."providerAccountId" = a."providerAccountId"))`, args...).Scan(&left)
-	if err == nil && left == 0 {
-		err = gatebook.ErrConflict
-	}
-	return err
-}
-
-func (r *run) createSession(ctx context.Context, row *gatebook.StoredSession) error {
-	if row.Token == "" {
-		return errors.New("session token is empty")
-	}
-	h := handle(row.Token)
-	if err := r.must(ctx, &r.q.createSession, row.UserID, h, row.Expires.UnixMilli()); err != nil {
-		return err
-	}
-	return r.must(ctx, &r.q.noteSession, h, row.ID, row.UserID, row.Begun.UnixMilli(), row.Provider, row.UserAgent)
-}
-
-func null(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}
-
-func nullMillis(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UnixMilli()
+	return "", gatebook.ErrConflict
 }

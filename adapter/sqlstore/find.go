@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,9 +36,15 @@ const (
 // userColumns are what [userRow] scans. The names are those of the statements: u
 // is the user, k the subject key.
 func (q *queries) userColumns() string {
-	s := `u."id", coalesce(u."name", ''), coalesce(u."email", ''), u."emailVerified", coalesce(u."image", ''), k.key`
-	for _, c := range q.extra {
-		s += ", u." + quote(c)
+	d, t := q.d, q.t
+	s := d.text(t.id, t.id.in("u"))
+	for _, c := range []*column{t.name, t.email} {
+		s += ", " + d.optional(c, "u")
+	}
+	s += ", " + d.millis(t.verified, "u") + ", " + d.optional(t.image, "u")
+	s += `, k."key"`
+	for _, c := range t.extra {
+		s += ", " + c.in("u")
 	}
 	return s
 }
@@ -44,7 +52,7 @@ func (q *queries) userColumns() string {
 // userRow is a row of the user table on its way from the driver.
 type userRow struct {
 	user     gatebook.User
-	verified any // int64 or nil; scanned as any it costs a third of sql.NullInt64
+	verified any // a whole number or nil; scanned as any it costs a third of sql.NullInt64
 	key      []byte
 	extra    []any
 }
@@ -52,8 +60,8 @@ type userRow struct {
 // dest appends where to scan [queries.userColumns] to.
 func (r *userRow) dest(q *queries, to []any) []any {
 	to = append(to, &r.user.ID, &r.user.Name, &r.user.Email, &r.verified, &r.user.Image, &r.key)
-	if len(q.extra) > 0 {
-		r.extra = make([]any, len(q.extra))
+	if len(q.t.extra) > 0 {
+		r.extra = make([]any, len(q.t.extra))
 		for i := range r.extra {
 			to = append(to, &r.extra[i])
 		}
@@ -64,7 +72,7 @@ func (r *userRow) dest(q *queries, to []any) []any {
 func (r *userRow) found(q *queries) (gatebook.FoundUser, error) {
 	f := gatebook.FoundUser{User: r.user}
 	if r.verified != nil {
-		ms, ok := r.verified.(int64)
+		ms, ok := whole(r.verified)
 		if !ok {
 			return f, fmt.Errorf("emailVerified of a user is a %T, want milliseconds since 1970", r.verified)
 		}
@@ -83,23 +91,57 @@ func (r *userRow) found(q *queries) (gatebook.FoundUser, error) {
 		if f.User.Extra == nil {
 			f.User.Extra = make(map[string]any, len(r.extra))
 		}
-		f.User.Extra[q.extra[i]] = v
+		f.User.Extra[q.t.extra[i].name] = q.t.extra[i].plain(v)
 	}
 	return f, nil
 }
 
+// plain returns a value of the column as other drivers have it: some give bytes
+// for every text, or for every value.
+func (c *column) plain(v any) any {
+	b, ok := v.([]byte)
+	if !ok || c.form == bytesForm {
+		return v
+	}
+	if n, ok := whole(b); ok && (c.form == numberForm || c.form == boolForm) {
+		return n
+	}
+	return string(b)
+}
+
+// whole returns a whole number as a driver gives it.
+func whole(v any) (int64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case []byte:
+		n, err := strconv.ParseInt(string(v), 10, 64)
+		return n, err == nil
+	}
+	return 0, false
+}
+
 // sessionColumns are what [sessionRow] scans: s is the session, g what Gatebook
 // knows of it.
-const sessionColumns = `s."sessionToken", s."expires", coalesce(g.sid, ''), g.begun, coalesce(g.provider, ''), coalesce(g.user_agent, '')`
+func (q *queries) sessionColumns() string {
+	token, expires := q.t.session.col("sessionToken"), q.t.session.col("expires")
+	return q.d.text(token, token.in("s")) + `, ` + q.d.millis(expires, "s") + ` AS expires, ` + q.noteColumns()
+}
+
+func (q *queries) noteColumns() string {
+	n := q.t.notes
+	return q.d.optional(n.col("sid"), "g") + `, g."begun" AS begun, ` + q.d.optional(n.col("provider"), "g") + `, ` +
+		q.d.optional(n.col("user_agent"), "g")
+}
 
 // sessionRow is what is read of a session besides its user.
 type sessionRow struct {
 	session gatebook.StoredSession
 	expires int64
-	begun   any // int64 or nil
+	begun   any // a whole number or nil
 }
 
-// dest appends where to scan [sessionColumns] to.
+// dest appends where to scan [queries.sessionColumns] to.
 func (r *sessionRow) dest(to []any) []any {
 	s := &r.session
 	return append(to, &s.Handle, &r.expires, &s.ID, &r.begun, &s.Provider, &s.UserAgent)
@@ -107,11 +149,54 @@ func (r *sessionRow) dest(to []any) []any {
 
 func (r *sessionRow) stored() gatebook.StoredSession {
 	s := r.session
-	s.Expires = fromMillis(r.expires)
-	if ms, ok := r.begun.(int64); ok && ms != 0 { // 0: another program began it
-		s.Begun = fromMillis(ms)
+	s.Expires, s.Begun = fromMillis(r.expires), r.since()
+	return s
+}
+
+// since is when the session began, zero when another program began it.
+func (r *sessionRow) since() time.Time {
+	if ms, ok := whole(r.begun); ok && ms != 0 {
+		return fromMillis(ms)
+	}
+	return time.Time{}
+}
+
+// of is the session of a user, with its handle in place of what the table has.
+func (r *sessionRow) of(q *queries, userID string) gatebook.StoredSession {
+	s := r.stored()
+	s.UserID = userID
+	if q.l.raw {
+		s.Handle = digest(gatebook.Secret(s.Handle)) + ":" + userID
 	}
 	return s
+}
+
+// digest is the lower-case hex SHA-256 of a session token.
+func digest(token gatebook.Secret) string {
+	sum := sha256.Sum256([]byte(token))
+	var buf [2 * sha256.Size]byte
+	hex.Encode(buf[:], sum[:])
+	return string(buf[:])
+}
+
+// digestOf is the digest in a handle, which where tokens are raw goes on with the
+// user.
+func (q *queries) digestOf(handle string) string {
+	if !q.l.raw {
+		return handle
+	}
+	d, _, _ := strings.Cut(handle, ":")
+	return d
+}
+
+// key is what the session table has for a token. A token that its text cannot be
+// has no session.
+func (q *queries) key(token gatebook.Secret) (key, sum string, ok bool) {
+	sum = digest(token)
+	if !q.l.raw {
+		return sum, sum, true
+	}
+	return string(token), sum, q.d.holds(string(token))
 }
 
 // Session implements [gatebook.Adapter].
@@ -120,11 +205,22 @@ func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 	if err != nil {
 		return nil, err
 	}
+	key, sum, ok := q.key(token)
+	if !ok {
+		return nil, fmt.Errorf("read session: %w", gatebook.ErrNotFound)
+	}
 	var user userRow
 	var row sessionRow
-	dest := make([]any, 0, 16)
-	dest = user.dest(q, row.dest(dest))
-	err = q.session.stmt.QueryRowContext(ctx, handle(token)).Scan(dest...)
+	dest := user.dest(q, row.dest(make([]any, 0, 16)))
+	args := []any{key, sum}
+	if !q.l.raw {
+		args = args[:1]
+	}
+	if stmt := q.session.stmt; stmt != nil {
+		err = stmt.QueryRowContext(ctx, q.session.args(args)...).Scan(dest...)
+	} else {
+		err = s.db.SQL().QueryRowContext(ctx, q.session.text, q.session.args(args)...).Scan(dest...)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("read session: %w", gatebook.ErrNotFound)
 	}
@@ -135,8 +231,8 @@ func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 	if f.FoundUser, err = user.found(q); err != nil {
 		return nil, fmt.Errorf("read session: %w", err)
 	}
-	f.Session = row.stored()
-	f.Session.Token, f.Session.UserID = token, f.User.ID
+	f.Session = row.of(q, f.User.ID)
+	f.Session.Token = token
 	return f, nil
 }
 
@@ -146,16 +242,64 @@ func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 	if err != nil {
 		return nil, err
 	}
-	list, err := readAll(ctx, &q.sessions, userID, func(rows *sql.Rows) (gatebook.StoredSession, error) {
+	id, ok := q.id(userID)
+	if !ok {
+		return nil, nil
+	}
+	list, err := readAll(ctx, s.db.SQL(), q.sessions, func(rows *sql.Rows) (gatebook.StoredSession, error) {
 		var row sessionRow
 		err := rows.Scan(row.dest(make([]any, 0, 8))...)
-		row.session.UserID = userID
-		return row.stored(), err
-	})
+		if row.session.Handle == "" { // a token session
+			one := row.stored()
+			one.UserID = userID
+			return one, err
+		}
+		return row.of(q, userID), err
+	}, id, userID)
+	if err == nil && q.l.raw {
+		err = s.annotate(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i] })
+		slices.SortStableFunc(list, func(a, b gatebook.StoredSession) int { return b.Begun.Compare(a.Begun) })
+	}
 	if err != nil {
 		return nil, failed(ctx, "list sessions", s.db.Classify(err))
 	}
 	return list, nil
+}
+
+// noteChunk is how many notes are read at once.
+const noteChunk = 100
+
+// annotate adds what Gatebook knows of n sessions whose tokens are raw in the
+// table, where the database has no digests to join by.
+func (s *Store) annotate(ctx context.Context, q *queries, n int, at func(i int) *gatebook.StoredSession) error {
+	byDigest := make(map[string]*gatebook.StoredSession, n)
+	var digests []any
+	for i := range n {
+		if row := at(i); row.Handle != "" {
+			d := q.digestOf(row.Handle)
+			byDigest[d] = row
+			digests = append(digests, d)
+		}
+	}
+	for chunk := range slices.Chunk(digests, noteChunk) {
+		args := slices.Repeat([]any{""}, noteChunk)
+		copy(args, chunk)
+		_, err := readAll(ctx, s.db.SQL(), q.notes, func(rows *sql.Rows) (none struct{}, err error) {
+			var row sessionRow
+			var digest string
+			if err := rows.Scan(&digest, &row.session.ID, &row.begun, &row.session.Provider, &row.session.UserAgent); err != nil {
+				return none, err
+			}
+			if to := byDigest[digest]; to != nil {
+				to.ID, to.Begun, to.Provider, to.UserAgent = row.session.ID, row.since(), row.session.Provider, row.session.UserAgent
+			}
+			return none, nil
+		}, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Expired implements [gatebook.Adapter].
@@ -164,17 +308,18 @@ func (s *Store) Expired(ctx context.Context, before time.Time) ([]gatebook.Found
 	if err != nil {
 		return nil, err
 	}
-	list, err := readAll(ctx, &q.expired, before.UnixMilli(), func(rows *sql.Rows) (gatebook.FoundSession, error) {
+	list, err := readAll(ctx, s.db.SQL(), q.expired, func(rows *sql.Rows) (gatebook.FoundSession, error) {
 		var user userRow
 		var row sessionRow
 		if err := rows.Scan(user.dest(q, row.dest(make([]any, 0, 16)))...); err != nil {
 			return gatebook.FoundSession{}, err
 		}
 		found, err := user.found(q)
-		f := gatebook.FoundSession{Session: row.stored(), FoundUser: found}
-		f.Session.UserID = found.User.ID
-		return f, err
-	})
+		return gatebook.FoundSession{Session: row.of(q, found.User.ID), FoundUser: found}, err
+	}, q.t.session.col("expires").stamp(before))
+	if err == nil && q.l.raw {
+		err = s.annotate(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i].Session })
+	}
 	if err != nil {
 		return nil, failed(ctx, "list expired sessions", s.db.Classify(err))
 	}
@@ -187,10 +332,14 @@ func (s *Store) Accounts(ctx context.Context, userID string) ([]gatebook.Account
 	if err != nil {
 		return nil, err
 	}
-	list, err := readAll(ctx, &q.accounts, userID, func(rows *sql.Rows) (gatebook.Account, error) {
+	id, ok := q.id(userID)
+	if !ok {
+		return nil, nil
+	}
+	list, err := readAll(ctx, s.db.SQL(), q.accounts, func(rows *sql.Rows) (gatebook.Account, error) {
 		a := gatebook.Account{UserID: userID}
 		return a, rows.Scan(&a.Type, &a.Provider, &a.ProviderAccountID, &a.ExpiresAt, &a.TokenType, &a.Scope, &a.SessionState)
-	})
+	}, id)
 	if err != nil {
 		return nil, failed(ctx, "list accounts", s.db.Classify(err))
 	}
@@ -203,14 +352,18 @@ func (s *Store) Authenticators(ctx context.Context, userID string) ([]gatebook.A
 	if err != nil {
 		return nil, err
 	}
-	list, err := readAll(ctx, &q.authenticators, userID, func(rows *sql.Rows) (gatebook.Authenticator, error) {
+	id, ok := q.id(userID)
+	if !ok || q.authenticators == nil {
+		return nil, nil
+	}
+	list, err := readAll(ctx, s.db.SQL(), q.authenticators, func(rows *sql.Rows) (gatebook.Authenticator, error) {
 		a := gatebook.Authenticator{UserID: userID}
 		var key, transports string
 		if err := rows.Scan(&a.CredentialID, &a.ProviderAccountID, &key, &a.Counter, &a.DeviceType, &a.BackedUp, &transports); err != nil {
 			return a, err
 		}
 		return a, readAuthenticator(&a, key, transports)
-	})
+	}, id)
 	if err != nil {
 		return nil, failed(ctx, "list authenticators", s.db.Classify(err))
 	}
@@ -230,8 +383,8 @@ func readAuthenticator(a *gatebook.Authenticator, key, transports string) error 
 }
 
 // readAll runs a statement that lists rows, such as what a user has.
-func readAll[T any](ctx context.Context, p *query, arg any, scan func(*sql.Rows) (T, error)) ([]T, error) {
-	rows, err := p.stmt.QueryContext(ctx, arg)
+func readAll[T any](ctx context.Context, db *sql.DB, p *query, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	rows, err := p.run(ctx, db, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -253,22 +406,20 @@ func (s *Store) Find(ctx context.Context, ask gatebook.Query) (*gatebook.Found, 
 	if err != nil {
 		return nil, err
 	}
-	mask, args := asked(&ask)
+	mask, args := q.asked(&ask)
 	f := new(gatebook.Found)
 	if mask == 0 {
 		return f, nil
 	}
+	p, err := s.findQuery(ctx, q, mask, ask.Tx == nil)
+	if err != nil {
+		return nil, failed(ctx, "find", s.db.Classify(err))
+	}
 	var rows *sql.Rows
 	if ask.Tx != nil {
-		// Nothing is prepared: the transaction may hold the pool's only
-		// connection.
-		rows, err = ask.Tx.QueryContext(ctx, q.findText(mask), args...)
+		rows, err = ask.Tx.QueryContext(ctx, p.text, p.args(args)...)
 	} else {
-		stmt, perr := s.findQuery(ctx, q, mask)
-		if perr != nil {
-			return nil, failed(ctx, "find", s.db.Classify(perr))
-		}
-		rows, err = stmt.stmt.QueryContext(ctx, args...)
+		rows, err = p.run(ctx, s.db.SQL(), args...)
 	}
 	if err == nil {
 		err = readFound(q, rows, ask.Session, f)
@@ -279,94 +430,137 @@ func (s *Store) Find(ctx context.Context, ask gatebook.Query) (*gatebook.Found, 
 	return f, nil
 }
 
-func asked(ask *gatebook.Query) (mask int, args []any) {
-	args = make([]any, 0, questions+1)
-	add := func(question int, values ...any) {
+// asked returns which questions are to be asked, with their arguments. What the
+// database has no table for, or what cannot be in it, is not asked for.
+func (q *queries) asked(ask *gatebook.Query) (mask int, args []any) {
+	args = make([]any, 0, questions+2)
+	add := func(question int, may bool, values ...string) {
+		for _, v := range values {
+			may = may && q.d.holds(v)
+		}
+		if !may {
+			return
+		}
 		mask |= 1 << question
-		args = append(args, values...)
+		for _, v := range values {
+			args = append(args, v)
+		}
 	}
 	if ask.Session != "" {
-		add(askSession, handle(ask.Session))
+		if key, sum, ok := q.key(ask.Session); q.l.raw {
+			add(askSession, ok, key, sum)
+		} else {
+			add(askSession, ok, key)
+		}
 	}
 	if ask.UserID != "" {
-		add(askID, ask.UserID)
+		if id, ok := q.id(ask.UserID); ok {
+			mask |= 1 << askID
+			args = append(args, id)
+		}
 	}
-	if ask.Email != "" {
-		add(askEmail, ask.Email)
-	}
-	if ask.Account != (gatebook.AccountKey{}) {
-		add(askAccount, ask.Account.Provider, ask.Account.ProviderAccountID)
-	}
-	if ask.Verification != "" {
-		add(askVerification, ask.Verification)
-	}
+	add(askEmail, ask.Email != "" && q.t.email != nil, ask.Email)
+	add(askAccount, ask.Account != (gatebook.AccountKey{}), ask.Account.Provider, ask.Account.ProviderAccountID)
+	add(askVerification, ask.Verification != "" && q.t.link != nil, ask.Verification)
 	if ask.Check != [32]byte{} {
-		add(askCheck, ask.Check[:])
+		mask |= 1 << askCheck
+		args = append(args, ask.Check[:])
 	}
-	if ask.Credential != "" {
-		add(askCredential, ask.Credential)
-	}
-	if ask.TokenSession != "" {
-		add(askTokenSession, ask.TokenSession)
-	}
-	if ask.LinksTo != "" {
-		add(askLinks, ask.LinksTo)
-	}
+	add(askCredential, ask.Credential != "" && q.t.passkey != nil, ask.Credential)
+	add(askTokenSession, ask.TokenSession != "", ask.TokenSession)
+	add(askLinks, ask.LinksTo != "" && q.t.link != nil, ask.LinksTo)
 	return mask, args
 }
 
-// findQuery returns the statement for a choice of questions.
-func (s *Store) findQuery(ctx context.Context, q *queries, mask int) (*query, error) {
+// findQuery returns the statement for a choice of questions. It is not prepared
+// inside a transaction of the application, which may hold the pool's only
+// connection.
+func (s *Store) findQuery(ctx context.Context, q *queries, mask int, prepare bool) (*query, error) {
 	if p := q.find[mask].Load(); p != nil {
 		return p, nil
 	}
-	p, err := prepareOne(ctx, s.db.SQL(), q.findText(mask))
-	if err != nil {
-		return nil, err
+	p := q.findText(mask)
+	if q.d.Prepared {
+		if !prepare {
+			return p, nil
+		}
+		if err := p.prepare(ctx, s.db.SQL()); err != nil {
+			return nil, err
+		}
 	}
-	if !q.find[mask].CompareAndSwap(nil, &p) {
+	if !q.find[mask].CompareAndSwap(nil, p) && p.stmt != nil {
 		_ = p.stmt.Close() // another was faster
 	}
 	return q.find[mask].Load(), nil
 }
 
-// findText is the text of that statement.
-func (q *queries) findText(mask int) string {
-	const (
-		noSession = `'', 0, '', NULL, '', ''`
-		key       = ` LEFT JOIN gatebook_subjects k ON k.user_id = u."id" `
-	)
-	user := ", " + q.userColumns() + ` FROM `
-	nulls := strings.Repeat(", NULL", len(q.extra))
-	parts := [questions]string{
-		askSession: sessionColumns + user +
-			`"session" s JOIN "user" u ON u."id" = s."userId"
-			LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken"` + key + `WHERE s."sessionToken" = ?`,
-		askID:    noSession + user + `"user" u` + key + `WHERE u."id" = ?`,
-		askEmail: noSession + user + `"user" u` + key + `WHERE u."email" = ?`,
-		askAccount: noSession + user + `"account" a JOIN "user" u ON u."id" = a."userId"` + key +
-			`WHERE a."provider" = ? AND a."providerAccountId" = ?`,
-		// In the places of a user's id, name and emailVerified.
-		askVerification: noSession + `, "identifier", "token", '', "expires", '', NULL` + nulls +
-			` FROM "verificationToken" WHERE "token" = ?`,
-		askCheck: noSession + `, '', '', '', NULL, '', NULL` + nulls + ` FROM gatebook_checks WHERE digest = ?`,
-		// In the places of a session, and of a user's id and name.
-		askCredential: `"credentialID", "counter", "providerAccountId", "credentialBackedUp", "credentialDeviceType",
-			coalesce("transports", ''), "userId", "credentialPublicKey", '', NULL, '', NULL` + nulls +
-			` FROM "authenticator" WHERE "credentialID" = ?`,
-		// Whether it is revoked stands in the place of emailVerified.
-		askTokenSession: `'', expires, sid, begun, provider, user_agent, user_id, '', '', revoked, '', NULL` + nulls +
-			` FROM gatebook_tokens WHERE sid = ?`,
-		askLinks: noSession + `, '', '', '', "expires", '', NULL` + nulls + ` FROM
-			(SELECT "expires" FROM "verificationToken" WHERE "identifier" = ? ORDER BY "expires" DESC LIMIT 100)`,
-	}
-	var text []string
-	for i, part := range parts {
-		if mask&(1<<i) != 0 {
-			text = append(text, fmt.Sprintf("SELECT %d, %s", i, part))
+// findText writes that statement.
+func (q *queries) findText(mask int) *query {
+	c := compiler{d: q.d}
+	for i := range questions {
+		if mask&(1<<i) == 0 {
+			continue
+		}
+		if c.text.Len() > 0 {
+			c.text.WriteString("\nUNION ALL\n")
+		}
+		c.text.WriteString(fmt.Sprintf("SELECT %d, ", i))
+		c.add(0, q.part(i))
+		c.shift++
+		if i == askAccount || i == askSession && q.l.raw {
+			c.shift++
 		}
 	}
-	return strings.Join(text, "\nUNION ALL\n")
+	return &query{text: c.text.String(), order: c.order}
+}
+
+// part is one question's SELECT.
+func (q *queries) part(question int) string {
+	d, t := q.d, q.t
+	number, bytes := "NULL", "NULL"
+	if d == postgres {
+		number, bytes = "CAST(NULL AS bigint)", "CAST(NULL AS bytea)"
+	}
+	noSession := `'', 0, '', ` + number + `, '', ''`
+	user := ", " + q.userColumns() + ` FROM `
+	key := q.subject()
+	nulls := ", " + bytes
+	for _, c := range t.extra {
+		nulls += ", " + d.null(c)
+	}
+	text := func(t *table, name string) string { return d.text(t.col(name), t.col(name).in("x")) }
+	switch question {
+	case askSession:
+		return q.sessionColumns() + user + t.session.q() + ` s JOIN ` + t.user.q() + ` u ON ` + t.id.in("u") + ` = s."userId"` +
+			q.noteOf("?2") + key + ` WHERE ` + d.is(t.session.col("sessionToken"), "s", "?1")
+	case askID:
+		return noSession + user + t.user.q() + ` u` + key + ` WHERE ` + d.is(t.id, "u", "?1")
+	case askEmail:
+		return noSession + user + t.user.q() + ` u` + key + ` WHERE ` + d.is(t.email, "u", "?1")
+	case askAccount:
+		return noSession + user + t.account.q() + ` a JOIN ` + t.user.q() + ` u ON ` + t.id.in("u") + ` = a."userId"` + key +
+			` WHERE ` + d.is(t.account.col("provider"), "a", "?1") + ` AND ` + d.is(t.account.col("providerAccountId"), "a", "?2")
+	case askVerification: // in the places of a user's id, name and emailVerified
+		return noSession + `, ` + text(t.link, "identifier") + `, ` + text(t.link, "token") + `, '', ` + d.millis(t.link.col("expires"), "x") +
+			`, ''` + nulls + ` FROM ` + t.link.q() + ` x WHERE ` + d.is(t.link.col("token"), "x", "?1")
+	case askCheck:
+		return noSession + `, '', '', '', ` + number + `, ''` + nulls + ` FROM gatebook_checks x WHERE x."digest" = ` +
+			d.typed(t.checks.col("digest"), "?1")
+	case askCredential: // in the places of a session, and of a user's id and name
+		return text(t.passkey, "credentialID") + `, ` + d.number(t.passkey.col("counter"), "x") + `, ` + text(t.passkey, "providerAccountId") + `, ` +
+			d.number(t.passkey.col("credentialBackedUp"), "x") + `, ` + text(t.passkey, "credentialDeviceType") + `, ` +
+			d.optional(t.passkey.col("transports"), "x") + `, ` + text(t.passkey, "userId") + `, ` + text(t.passkey, "credentialPublicKey") +
+			`, '', ` + number + `, ''` + nulls + ` FROM ` + t.passkey.q() + ` x WHERE ` + d.is(t.passkey.col("credentialID"), "x", "?1")
+	case askTokenSession: // whether it is revoked stands in the place of emailVerified
+		return `'', x."expires", ` + text(t.tokens, "sid") + `, x."begun", ` + text(t.tokens, "provider") + `, ` + text(t.tokens, "user_agent") +
+			`, ` + text(t.tokens, "user_id") + `, '', '', ` + d.number(t.tokens.col("revoked"), "x") + `, ''` + nulls +
+			` FROM gatebook_tokens x WHERE ` + d.is(t.tokens.col("sid"), "x", "?1")
+	default: // askLinks
+		c := t.link.col("expires")
+		return noSession + `, '', '', '', ` + d.millis(c, "x") + `, ''` + nulls + ` FROM
+			(SELECT ` + c.in("y") + ` FROM ` + t.link.q() + ` y WHERE ` + d.is(t.link.col("identifier"), "y", "?1") +
+			` ORDER BY ` + c.in("y") + ` DESC LIMIT 100) AS x`
+	}
 }
 
 func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Found) error {
@@ -385,8 +579,8 @@ func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Fo
 		}
 		switch part {
 		case askSession:
-			f.Session = &gatebook.FoundSession{Session: row.stored(), FoundUser: found}
-			f.Session.Session.Token, f.Session.Session.UserID = token, found.User.ID
+			f.Session = &gatebook.FoundSession{Session: row.of(q, found.User.ID), FoundUser: found}
+			f.Session.Session.Token = token
 		case askID:
 			f.ByID = &found
 		case askEmail:
@@ -401,15 +595,17 @@ func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Fo
 			f.CheckUsed = true
 		case askCredential:
 			s := &row.session
+			backedUp, _ := whole(row.begun)
 			f.Authenticator = &gatebook.Authenticator{
 				CredentialID: s.Handle, UserID: found.User.ID, ProviderAccountID: s.ID, Counter: uint32(row.expires),
-				DeviceType: s.Provider, BackedUp: row.begun != int64(0),
+				DeviceType: s.Provider, BackedUp: backedUp != 0,
 			}
 			if err := readAuthenticator(f.Authenticator, found.User.Name, s.UserAgent); err != nil {
 				return err
 			}
 		case askTokenSession:
-			if f.Revoked = user.verified != int64(0); !f.Revoked {
+			revoked, _ := whole(user.verified)
+			if f.Revoked = revoked != 0; !f.Revoked {
 				note := row.stored()
 				note.UserID = found.User.ID
 				f.TokenSession = &note
@@ -419,15 +615,6 @@ func readFound(q *queries, rows *sql.Rows, token gatebook.Secret, f *gatebook.Fo
 		}
 	}
 	return rows.Err()
-}
-
-// handle is what a session's row has in place of its token. A leaked table then
-// holds no token that works, and how long a look-up takes tells nothing of one.
-func handle(token gatebook.Secret) string {
-	sum := sha256.Sum256([]byte(token))
-	var buf [2 * sha256.Size]byte
-	hex.Encode(buf[:], sum[:])
-	return string(buf[:])
 }
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -4,140 +4,84 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
-
-	"github.com/gatebook/gatebook/internal/sqldb"
 )
 
-// query is a statement, prepared on the store's pool and then, by database/sql,
-// once on each of its connections. In the application's own transaction, which
-// may be of another pool, its text is used.
+// query is a statement in the words of its database. Where that is worth it it is
+// prepared on the store's pool and then, by database/sql, once on each of its
+// connections. In the application's own transaction, which may be of another
+// pool, its text is used.
 type query struct {
-	text string
-	stmt *sql.Stmt
+	text  string
+	order []arg
+	stmt  *sql.Stmt
+}
+
+// query compiles text.
+func (d *dialect) query(text string) *query {
+	c := compiler{d: d}
+	c.add(0, text)
+	return &query{text: c.text.String(), order: c.order}
+}
+
+// args returns what to give the driver for the arguments ?1, ?2, and so on.
+func (p *query) args(args []any) []any {
+	same := len(p.order) == len(args)
+	for i, a := range p.order {
+		same = same && a.n == i+1
+	}
+	if same {
+		return args
+	}
+	out := make([]any, len(p.order))
+	for i, a := range p.order {
+		out[i] = args[a.n-1]
+	}
+	return out
 }
 
 // queries are the statements of a store whose tables were found right.
 type queries struct {
-	extra []string // further columns of the user table, in their order
+	l Layout
+	d *dialect
+	t *tables
 
-	session, sessions, extendSession               query
-	expired, adoptSession, claim                   query
-	accounts, authenticators                       query
-	createUser, touchUser, verifyUser              query
-	deleteUser                                     [6]query
-	addSubject, subjectOfNew                       query
-	linkAccount, unlinkAccount                     query
-	createSession, noteSession                     query
-	deleteSession, forgetSession                   query
-	noteToken, revokeToken, sweepTokens            query
-	createAuthenticator, countAuthenticator        query
-	deleteAuthenticator                            query
-	createVerificationToken, useVerificationToken  query
-	useCheck, sweepVerificationTokens, sweepChecks query
+	session, sessions, expired, notes  *query
+	accounts, authenticators, tokensOf *query
+	extendSession, hasSession          *query
+	claimHeld, claimRow, claimTake     *query
+	claimMake                          *query
+	sweeps                             []sweep
 
-	// find has a statement for every choice of questions, prepared when first
+	// find has a statement for every choice of questions, compiled when first
 	// asked: the index has a bit for each.
 	find [1 << questions]atomic.Pointer[query]
+
+	changes
+	few    sync.Map      // *change by its columns, where they differ from user to user
+	shapes sync.Map      // *single by the shape of an act
+	known  atomic.Int64  // of shapes
+	number atomic.Uint32 // of the last change
 }
 
-// prepare looks at the tables and prepares the statements.
-func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
-	extra, err := checkTables(ctx, db)
+// prepare looks at the tables and writes the statements.
+func prepare(ctx context.Context, db *sql.DB, l Layout) (*queries, error) {
+	t, err := l.inspect(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	q := &queries{extra: extra}
-	user := q.userColumns()
-	now := sqldb.SQLite.Now
-	all := []struct {
-		to   *query
-		text string
-	}{
-		{&q.session, `SELECT ` + sessionColumns + `, ` + user + `
-			FROM "session" s JOIN "user" u ON u."id" = s."userId"
-			LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken"
-			LEFT JOIN gatebook_subjects k ON k.user_id = u."id"
-			WHERE s."sessionToken" = ?`},
-		{&q.sessions, `SELECT * FROM (SELECT ` + sessionColumns + `
-				FROM "session" s LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken" WHERE s."userId" = ?1
-				UNION ALL SELECT '', expires, sid, begun, provider, user_agent FROM gatebook_tokens WHERE user_id = ?1)
-			ORDER BY 4 DESC, 2 DESC, 1, 3 LIMIT 1000`},
-		{&q.expired, `SELECT ` + sessionColumns + `, ` + user + `
-			FROM "session" s JOIN "user" u ON u."id" = s."userId"
-			LEFT JOIN gatebook_sessions g ON g.digest = s."sessionToken"
-			LEFT JOIN gatebook_subjects k ON k.user_id = u."id"
-			WHERE s."expires" < ? ORDER BY s."expires" LIMIT 200`},
-		{&q.adoptSession, `INSERT INTO gatebook_sessions (digest, sid, user_id, begun, provider, user_agent)
-			SELECT "sessionToken", ?2, "userId", 0, '', '' FROM "session" WHERE "sessionToken" = ?1`},
-		// A claim that ends later than a claim can was made before the clock was
-		// set back.
-		{&q.claim, `INSERT INTO gatebook_jobs (name, holder, until) VALUES ('housekeeping', ?1, ` + now + ` + ?2)
-			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-				WHERE holder = excluded.holder OR until NOT BETWEEN ` + now + ` AND ` + now + ` + 3600000`},
-		{&q.accounts, `SELECT "type", "provider", "providerAccountId", coalesce("expires_at", 0), coalesce("token_type", ''),
-				coalesce("scope", ''), coalesce("session_state", '')
-			FROM "account" WHERE "userId" = ? ORDER BY "provider", "providerAccountId" LIMIT 1000`},
-		{&q.authenticators, `SELECT "credentialID", "providerAccountId", "credentialPublicKey", "counter", "credentialDeviceType",
-				"credentialBackedUp", coalesce("transports", '')
-			FROM "authenticator" WHERE "userId" = ? ORDER BY "credentialID" LIMIT 1000`},
-		{&q.extendSession, `UPDATE "session" SET "expires" = ? WHERE "sessionToken" = ?`},
-		{&q.createUser, `INSERT INTO "user" ("id", "name", "email", "emailVerified", "image") VALUES (?, ?, ?, ?, ?)`},
-		{&q.touchUser, `UPDATE "user" SET "id" = "id" WHERE "id" = ?`},
-		{&q.verifyUser, `UPDATE "user" SET "emailVerified" = ? WHERE "id" = ?`},
-		// In this order, so that nothing refers to what is gone where foreign
-		// keys do not cascade. The user is last: its row says whether it existed.
-		{&q.deleteUser[0], `DELETE FROM "account" WHERE "userId" = ?`},
-		{&q.deleteUser[1], `DELETE FROM "session" WHERE "userId" = ?`},
-		{&q.deleteUser[2], `DELETE FROM "authenticator" WHERE "userId" = ?`},
-		{&q.deleteUser[3], `DELETE FROM gatebook_sessions WHERE user_id = ?`},
-		{&q.deleteUser[4], `UPDATE gatebook_tokens SET revoked = 1, user_id = '', user_agent = '', provider = '', begun = 0 WHERE user_id = ?`},
-		{&q.deleteUser[5], `DELETE FROM "user" WHERE "id" = ?`},
-		{&q.subjectOfNew, `INSERT INTO gatebook_subjects (user_id, key) VALUES (?, ?)`},
-		// The user is looked for in the insert itself, and not left to a foreign
-		// key: tables that another program made may have none.
-		{&q.addSubject, `INSERT INTO gatebook_subjects (user_id, key) SELECT "id", ?2 FROM "user" WHERE "id" = ?1`},
-		{&q.linkAccount, `INSERT INTO "account" ("userId", "type", "provider", "providerAccountId", "refresh_token",
-				"access_token", "expires_at", "token_type", "scope", "id_token", "session_state")
-			SELECT "id", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 FROM "user" WHERE "id" = ?1`},
-		{&q.unlinkAccount, `DELETE FROM "account" WHERE "provider" = ? AND "providerAccountId" = ? AND "userId" = ?`},
-		{&q.createSession, `INSERT INTO "session" ("sessionToken", "userId", "expires")
-			SELECT ?2, "id", ?3 FROM "user" WHERE "id" = ?1`},
-		// Replaced, because another program may have deleted a session of that
-		// token and left this row.
-		{&q.noteSession, `REPLACE INTO gatebook_sessions (digest, sid, user_id, begun, provider, user_agent) VALUES (?, ?, ?, ?, ?, ?)`},
-		{&q.deleteSession, `DELETE FROM "session" WHERE "sessionToken" = ?`},
-		{&q.forgetSession, `DELETE FROM gatebook_sessions WHERE digest = ?`},
-		{&q.noteToken, `INSERT INTO gatebook_tokens (sid, user_id, begun, expires, provider, user_agent, revoked) VALUES (?, ?, ?, ?, ?, ?, 0)
-			ON CONFLICT (sid) DO UPDATE SET user_id = excluded.user_id, begun = excluded.begun, expires = excluded.expires,
-				provider = excluded.provider, user_agent = excluded.user_agent WHERE revoked = 0`},
-		// Of a session that was noted the later expiry stays: its token may live as
-		// long as the note said.
-		{&q.revokeToken, `INSERT INTO gatebook_tokens (sid, user_id, begun, expires, provider, user_agent, revoked) VALUES (?, '', 0, ?, '', '', 1)
-			ON CONFLICT (sid) DO UPDATE SET revoked = 1, user_id = '', begun = 0, provider = '', user_agent = '',
-				expires = max(expires, excluded.expires) WHERE revoked = 0`},
-		{&q.createAuthenticator, `INSERT INTO "authenticator" ("credentialID", "userId", "providerAccountId", "credentialPublicKey",
-				"counter", "credentialDeviceType", "credentialBackedUp", "transports")
-			SELECT ?2, "id", ?3, ?4, ?5, ?6, ?7, ?8 FROM "user" WHERE "id" = ?1`},
-		{&q.countAuthenticator, `UPDATE "authenticator" SET "counter" = ?3, "credentialBackedUp" = ?4
-			WHERE "credentialID" = ?1 AND "counter" = ?2`},
-		{&q.deleteAuthenticator, `DELETE FROM "authenticator" WHERE "credentialID" = ? AND "userId" = ?`},
-		{&q.createVerificationToken, `INSERT INTO "verificationToken" ("identifier", "token", "expires") VALUES (?, ?, ?)`},
-		{&q.useVerificationToken, `DELETE FROM "verificationToken" WHERE "identifier" = ? AND "token" = ?`},
-		{&q.useCheck, `INSERT INTO gatebook_checks (digest, expires) VALUES (?, ?)`},
-		{&q.sweepVerificationTokens, `DELETE FROM "verificationToken" WHERE rowid IN
-			(SELECT rowid FROM "verificationToken" WHERE "expires" < ? LIMIT ?)`},
-		{&q.sweepChecks, `DELETE FROM gatebook_checks WHERE digest IN
-			(SELECT digest FROM gatebook_checks WHERE expires < ? LIMIT ?)`},
-		{&q.sweepTokens, `DELETE FROM gatebook_tokens WHERE sid IN
-			(SELECT sid FROM gatebook_tokens WHERE expires < ? LIMIT ?)`},
+	q := &queries{l: l, d: l.dialect, t: t}
+	q.reads()
+	q.writes()
+	if !q.d.Prepared {
+		return q, nil
 	}
-	for i, p := range all {
-		if *p.to, err = prepareOne(ctx, db, p.text); err != nil {
-			for _, done := range all[:i] {
-				_ = done.to.stmt.Close()
+	for i, p := range q.hot() {
+		if err := p.prepare(ctx, db); err != nil {
+			for _, done := range q.hot()[:i] {
+				_ = done.stmt.Close()
 			}
 			return nil, err
 		}
@@ -145,109 +89,132 @@ func prepare(ctx context.Context, db *sql.DB) (*queries, error) {
 	return q, nil
 }
 
-func prepareOne(ctx context.Context, db *sql.DB, text string) (query, error) {
-	stmt, err := db.PrepareContext(ctx, text)
-	if err != nil {
-		return query{}, fmt.Errorf("prepare statement: %w", err)
+// hot are the reads that are worth preparing.
+func (q *queries) hot() []*query {
+	hot := []*query{q.session, q.sessions, q.expired, q.accounts}
+	if q.authenticators != nil {
+		hot = append(hot, q.authenticators)
 	}
-	return query{text: text, stmt: stmt}, nil
+	return hot
 }
 
-// tables are the columns that the statements need, by table, and the keys that
-// must be unique for a conflict to be noticed.
-var tables = []struct {
-	name    string
-	columns []string
-	unique  [][]string
-}{
-	{"user", userFields, [][]string{{"id"}, {"email"}}},
-	{
-		"account",
-		[]string{
-			"userId", "type", "provider", "providerAccountId", "refresh_token", "access_token", "expires_at",
-			"token_type", "scope", "id_token", "session_state",
-		},
-		[][]string{{"provider", "providerAccountId"}},
-	},
-	{"session", []string{"sessionToken", "userId", "expires"}, [][]string{{"sessionToken"}}},
-	{"verificationToken", []string{"identifier", "token", "expires"}, [][]string{{"identifier", "token"}}},
-	{
-		"authenticator",
-		[]string{
-			"credentialID", "userId", "providerAccountId", "credentialPublicKey", "counter", "credentialDeviceType",
-			"credentialBackedUp", "transports",
-		},
-		[][]string{{"credentialID"}},
-	},
+func (p *query) prepare(ctx context.Context, db *sql.DB) (err error) {
+	if p.stmt, err = db.PrepareContext(ctx, p.text); err != nil {
+		return fmt.Errorf("prepare statement: %w", err)
+	}
+	return nil
 }
 
-var userFields = []string{"id", "name", "email", "emailVerified", "image"}
-
-// checkTables returns the further columns of the user table, or what is wrong
-// with the tables that an application brought along.
-func checkTables(ctx context.Context, db *sql.DB) (extra []string, err error) {
-	for _, t := range tables {
-		columns, err := list(ctx, db, `SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid`, t.name)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range t.columns {
-			if !slices.Contains(columns, c) {
-				return nil, fmt.Errorf("table %q has no column %q: it is not the table that Auth.js's Drizzle adapter makes", t.name, c)
-			}
-		}
-		if t.name == "user" {
-			for _, c := range columns {
-				if !slices.Contains(userFields, c) {
-					extra = append(extra, c)
-				}
-			}
-		}
-		keys, err := list(ctx, db, `SELECT (SELECT group_concat(name, ',') FROM
-				(SELECT name FROM pragma_index_info(i.name) ORDER BY name))
-			FROM pragma_index_list(?) i WHERE i."unique" AND NOT i.partial
-			UNION ALL SELECT (SELECT group_concat(name, ',') FROM
-				(SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY name))`, t.name)
-		if err != nil {
-			return nil, err
-		}
-		for _, key := range t.unique {
-			sorted := slices.Sorted(slices.Values(key))
-			if !slices.Contains(keys, strings.Join(sorted, ",")) {
-				return nil, fmt.Errorf("table %q has no unique key, so that two could take one %s: CREATE UNIQUE INDEX \"%s_%s\" ON %s (%s)",
-					t.name, strings.Join(key, " and "), t.name, key[len(key)-1], quote(t.name), quoteAll(key))
-			}
-		}
+// run runs the query, outside of a transaction of the application.
+func (p *query) run(ctx context.Context, db *sql.DB, args ...any) (*sql.Rows, error) {
+	if p.stmt != nil {
+		return p.stmt.QueryContext(ctx, p.args(args)...)
 	}
-	return extra, nil
+	return db.QueryContext(ctx, p.text, p.args(args)...)
 }
 
-func list(ctx context.Context, db *sql.DB, query string, args ...any) ([]string, error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("look at the tables: %w", err)
+// reads writes the statements that read, and the few that stand alone.
+func (q *queries) reads() {
+	d, t := q.d, q.t
+	user, subject := q.userColumns(), q.subject()
+	s := t.session
+	token, expires := s.col("sessionToken"), s.col("expires")
+	open := `SELECT ` + q.sessionColumns() + `, ` + user + ` FROM ` + s.q() + ` s JOIN ` + t.user.q() + ` u ON ` +
+		t.id.in("u") + ` = s."userId"`
+	q.session = d.query(open + q.noteOf("?2") + subject + ` WHERE ` + d.is(token, "s", "?1"))
+	// Where the table has raw tokens their digests are made here, and the notes are
+	// asked for afterwards.
+	q.expired = d.query(open + q.noteOf("") + subject +
+		` WHERE ` + expires.in("s") + ` < ` + d.typed(expires, "?1") + ` ORDER BY ` + expires.in("s") + ` LIMIT 200`)
+	q.sessions = d.query(`SELECT * FROM (SELECT ` + q.sessionColumns() + ` FROM ` + s.q() + ` s` + q.noteOf("") +
+		` WHERE ` + d.is(s.col("userId"), "s", "?1") + `
+			UNION ALL SELECT '', n."expires", ` + d.text(t.tokens.col("sid"), `n."sid"`) + `, n."begun", ` +
+		d.text(t.tokens.col("provider"), `n."provider"`) + `, ` + d.text(t.tokens.col("user_agent"), `n."user_agent"`) +
+		` FROM gatebook_tokens n WHERE ` + d.is(t.tokens.col("user_id"), "n", "?2") + `) AS a
+		ORDER BY ` + q.newest() + ` LIMIT 1000`)
+	q.notes = d.query(`SELECT g."digest", ` + q.noteColumns() + ` FROM gatebook_sessions g WHERE g."digest" IN (` + list(noteChunk) + `)`)
+	q.tokensOf = d.query(`SELECT ` + d.text(token, token.in("s")) + ` FROM ` + s.q() + ` s WHERE ` + d.is(s.col("userId"), "s", "?1"))
+	q.hasSession = d.query(`SELECT 1 FROM ` + s.q() + ` WHERE ` + d.is(token, "", "?1"))
+	q.extendSession = d.query(`UPDATE ` + s.q() + ` SET ` + expires.q() + ` = ` + d.typed(expires, "?2") + ` WHERE ` + d.is(token, "", "?1"))
+
+	a := t.account
+	q.accounts = d.query(`SELECT ` + d.text(a.col("type"), `a."type"`) + `, ` + d.text(a.col("provider"), `a."provider"`) + `, ` +
+		d.text(a.col("providerAccountId"), `a."providerAccountId"`) + `, coalesce(a."expires_at", 0), ` +
+		d.optional(a.col("token_type"), "a") + `, ` + d.optional(a.col("scope"), "a") + `, ` + d.optional(a.col("session_state"), "a") +
+		` FROM ` + a.q() + ` a WHERE ` + d.is(a.col("userId"), "a", "?1") +
+		` ORDER BY ` + d.order(a.col("provider"), "a") + `, ` + d.order(a.col("providerAccountId"), "a") + ` LIMIT 1000`)
+	if p := t.passkey; p != nil {
+		q.authenticators = d.query(`SELECT ` + d.text(p.col("credentialID"), `p."credentialID"`) + `, ` +
+			d.text(p.col("providerAccountId"), `p."providerAccountId"`) + `, ` + d.text(p.col("credentialPublicKey"), `p."credentialPublicKey"`) +
+			`, ` + d.number(p.col("counter"), "p") + `, ` + d.text(p.col("credentialDeviceType"), `p."credentialDeviceType"`) + `, ` +
+			d.number(p.col("credentialBackedUp"), "p") + `, ` + d.optional(p.col("transports"), "p") +
+			` FROM ` + p.q() + ` p WHERE ` + d.is(p.col("userId"), "p", "?1") + ` ORDER BY ` + d.order(p.col("credentialID"), "p") + ` LIMIT 1000`)
 	}
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var s sql.NullString
-		if err := rows.Scan(&s); err != nil {
-			return nil, fmt.Errorf("look at the tables: %w", err)
-		}
-		all = append(all, s.String)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look at the tables: %w", err)
-	}
-	return all, nil
+	q.keeping()
 }
 
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-func quoteAll(names []string) string {
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = quote(n)
+// keeping writes the statements of the housekeeping.
+func (q *queries) keeping() {
+	d, t := q.d, q.t
+	// A claim that ends later than a claim can was made before the clock was set
+	// back.
+	runs := `"until" BETWEEN ` + d.Now + ` AND ` + d.Now + ` + 3600000`
+	q.claimHeld = d.query(`SELECT count(*) FROM gatebook_jobs WHERE "name" = 'housekeeping' AND "holder" <> ?1 AND ` + runs)
+	q.claimMake = d.query(`INSERT INTO gatebook_jobs ("name", "holder", "until") VALUES ('housekeeping', '', 0) ` + d.ignore(`"name"`))
+	q.claimRow = d.query(`SELECT CASE WHEN "holder" <> ?1 AND ` + runs + ` THEN 0 ELSE 1 END FROM gatebook_jobs
+		WHERE "name" = 'housekeeping'` + d.ForUpdate)
+	q.claimTake = d.query(`UPDATE gatebook_jobs SET "holder" = ?1, "until" = ` + d.Now + ` + ` + d.typed(t.jobs.col("until"), "?2") +
+		` WHERE "name" = 'housekeeping'`)
+	for _, from := range []struct {
+		*table
+		key string
+	}{{t.checks, `"digest"`}, {t.tokens, `"sid"`}, {t.link, `"identifier", "token"`}} {
+		if from.table == nil {
+			continue
+		}
+		c := from.col("expires")
+		text := strings.NewReplacer("%t", from.q(), "%k", from.key, "%c", c.q(), "?1", d.typed(c, "?1")).Replace(d.sweep)
+		q.sweeps = append(q.sweeps, sweep{d.query(text), c})
 	}
-	return strings.Join(quoted, ", ")
+}
+
+// sweep deletes what is less than a time in a column.
+type sweep struct {
+	*query
+	column *column
+}
+
+// newest is the order of sessions, newest first. Where tokens are raw their notes
+// are not at hand; then those come first that expire last.
+func (q *queries) newest() string {
+	if q.l.raw {
+		return "a.expires DESC, 1, 3"
+	}
+	return "coalesce(a.begun, 0) DESC, a.expires DESC, 1, 3"
+}
+
+// noteOf joins what Gatebook knows of a session: found by the argument that is the
+// digest of its token where the table has raw ones. Without one, nothing is.
+func (q *queries) noteOf(digest string) string {
+	switch {
+	case !q.l.raw:
+		return ` LEFT JOIN gatebook_sessions g ON g."digest" = s."sessionToken"`
+	case digest == "":
+		return ` LEFT JOIN gatebook_sessions g ON 1 = 0`
+	}
+	return ` LEFT JOIN gatebook_sessions g ON g."digest" = ` + q.d.typed(q.t.notes.col("digest"), digest)
+}
+
+// subject joins the key by which the book knows a user.
+func (q *queries) subject() string {
+	return ` LEFT JOIN gatebook_subjects k ON k."user_id" = ` + q.d.text(q.t.id, q.t.id.in("u"))
+}
+
+// list returns the arguments ?1 to ?n.
+func list(n int) string {
+	s := "?1"
+	for i := 2; i <= n; i++ {
+		s += fmt.Sprintf(", ?%d", i)
+	}
+	return s
 }

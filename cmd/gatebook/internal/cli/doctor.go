@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/outside"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/server"
@@ -180,7 +181,7 @@ func examineSettings(d *diagnosis, settings *gatebook.Config) {
 		return
 	}
 	defer func() { _ = pool.Close() }() // it was never opened
-	s.Adapter = sqlite.New(pool)
+	s.Adapter = sqlite.New(pool, sqlstore.SQLite)
 	if _, err := gatebook.New(s); err != nil {
 		d.Fault("settings", "%v", err)
 		return
@@ -251,7 +252,7 @@ func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
 		d.Fault("database", "%s: %v", path, err)
 		return
 	}
-	store := sqlite.New(db)
+	store := sqlite.New(db, sqlstore.SQLite)
 	if err := store.Check(ctx); err != nil {
 		d.Fault("database", "%s: %v", path, err)
 		return

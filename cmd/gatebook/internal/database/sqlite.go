@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/adapter/sqlstore"
 )
 
 // file is a SQLite file that was there.
@@ -42,5 +43,5 @@ func existingFile(path string) (Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	return file{DB: sqlite.New(pool), pool: pool}, nil
+	return file{DB: sqlite.New(pool, sqlstore.SQLite), pool: pool}, nil
 }

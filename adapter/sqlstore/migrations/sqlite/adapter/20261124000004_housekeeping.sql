@@ -6,8 +6,5 @@ CREATE TABLE gatebook_jobs (
 	until  integer NOT NULL -- milliseconds since 1970
 ) WITHOUT ROWID;
 
-CREATE INDEX IF NOT EXISTS gatebook_session_expires ON "session" ("expires");
-
 -- +goose Down
-DROP INDEX gatebook_session_expires;
 DROP TABLE gatebook_jobs;
