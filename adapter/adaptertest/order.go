@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +26,8 @@ var orderRules = []rule{
 		for i := range acts {
 			e := w.entry(users[0].User)
 			acts[i] = &gatebook.Act{Entries: []record.Entry{e}}
-			for _, n := range rand.Perm(len(users))[:3] {
+			for step := range 3 { // any three of five, in any direction
+				n := (i + step*(1+i/5%4)) % len(users)
 				next := users[n].User
 				next.Name = e.ID
 				acts[i].Writes = append(acts[i].Writes, gatebook.UpdateUser{User: next, Fields: []string{"name"}})

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/gatebook/gatebook"
@@ -188,7 +187,7 @@ var txRules = []rule{
 		work := w.workTable(db)
 		refused := errors.New("refused by the application")
 		for _, want := range []error{nil, refused, gatebook.ErrConflict} {
-			u, n := create(w.user()), rand.Int32()
+			u, n := create(w.user()), lastID.Add(1)
 			e := w.entry(u.User)
 			act := &gatebook.Act{Writes: []gatebook.Write{u}, Entries: []record.Entry{e}, InTx: func(ctx context.Context, tx *sql.Tx) error {
 				if err := work.insert(ctx, tx, n); err != nil {
@@ -252,7 +251,7 @@ var txRules = []rule{
 		} {
 			before, failed, after := create(w.user()), create(w.user()), create(w.user())
 			entries := []record.Entry{w.entry(before.User), w.entry(failed.User), w.entry(after.User)}
-			one, two := rand.Int32(), rand.Int32()
+			one, two := lastID.Add(1), lastID.Add(1)
 			tx := w.begin(db)
 			w.must(work.insert(w.ctx, tx, one))
 			w.act(&gatebook.Act{Writes: []gatebook.Write{before}, Entries: entries[:1], Tx: tx})
@@ -355,12 +354,12 @@ func (w *world) workTable(db *sql.DB) table {
 	return table{w, db}
 }
 
-func (t table) insert(ctx context.Context, tx *sql.Tx, n int32) error {
+func (t table) insert(ctx context.Context, tx *sql.Tx, n int64) error {
 	_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO adaptertest_work (n) VALUES (%d)", n))
 	return err
 }
 
-func (t table) has(n int32) bool {
+func (t table) has(n int64) bool {
 	t.w.Helper()
 	var count int
 	err := t.db.QueryRowContext(t.w.ctx, fmt.Sprintf("SELECT count(*) FROM adaptertest_work WHERE n = %d", n)).Scan(&count)
