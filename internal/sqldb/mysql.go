@@ -32,8 +32,8 @@ var MySQL = Dialect{
 	hasTable:    "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 	// MariaDB only: MySQL takes it for a comment and the statement for one that
 	// sets nothing of use.
-	idle:     "SET SESSION /*M! idle_write_transaction_timeout = 2, */ @gatebook_idle = 2",
-	unidle:   "SET SESSION /*M! idle_write_transaction_timeout = DEFAULT, */ @gatebook_idle = NULL",
+	idle:     "SET SESSION /*M! idle_transaction_timeout = 2, */ @gatebook_idle = 2",
+	unidle:   "SET SESSION /*M! idle_transaction_timeout = DEFAULT, */ @gatebook_idle = NULL",
 	check:    checkMySQL,
 	classify: classifyMySQL,
 	refused:  refusedMySQL,

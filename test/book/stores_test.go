@@ -47,9 +47,6 @@ var databases = map[string]database{
 	"mysql":    {sqldb.MySQL, "mysql", need.MySQL},
 }
 
-// servers are those that are no SQLite.
-var servers = map[string]database{"postgres": databases["postgres"], "mysql": databases["mysql"]}
-
 // open opens the database at address with a pool of its own.
 func (d database) open(t testing.TB, address string) *sqldb.DB {
 	t.Helper()
