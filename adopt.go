@@ -151,7 +151,7 @@ func (a *Auth) meetRow(ctx context.Context, v *visit, f *firing, token string, s
 
 // readAgain reads a database session anew.
 func (a *Auth) readAgain(ctx context.Context, token string, s *Session) error {
-	found, err := a.storedSession(ctx, token)
+	found, err := a.sessionToEnd(ctx, token)
 	if err != nil {
 		return err
 	}

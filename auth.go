@@ -41,6 +41,7 @@ type Auth struct {
 	book      *book.Book
 	keys      atomic.Pointer[bookKeys]
 	met       metSet
+	uuids     atomic.Pointer[bool] // whether users' ids are UUIDs, once known
 
 	codecs map[string]*jwe.Codec // by salt: cookie names and a few words
 	// tokenSalts are the salts of session tokens: the names of their cookie.
@@ -282,5 +283,20 @@ func (a *Auth) bookKeys(ctx context.Context) (*bookKeys, error) {
 // find asks the adapter. What is no text in any database is asked of none: it is
 // not there.
 func (a *Auth) find(ctx context.Context, q Query) (*Found, error) {
+	for _, s := range [...]*string{&q.UserID, &q.Email, &q.Account.Provider, &q.Account.ProviderAccountID, &q.Verification,
+		&q.Credential, &q.TokenSession, &q.LinksTo} {
+		if !plainText(*s) {
+			*s = ""
+		}
+	}
+	if !plainText(string(q.Session)) {
+		q.Session = ""
+	}
+	if q.Account.Provider == "" || q.Account.ProviderAccountID == "" {
+		q.Account = AccountKey{}
+	}
+	if q == (Query{Tx: q.Tx}) {
+		return &Found{}, nil
+	}
 	return a.adapter.Find(ctx, q)
 }

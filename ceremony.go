@@ -80,7 +80,8 @@ func (x *exchange) completeCeremony(p WebAuthnProvider, ch challenge, id string)
 	in.query = Query{Credential: id, Account: in.account.key(), Check: in.check}
 	ask := in.query
 	if ch.owner != nil {
-		in.profile, in.newUserID, in.query.Email = *ch.owner, ch.newUser, ch.owner.Email
+		in.profile, in.query.Email = *ch.owner, ch.owner.Email
+		in.newUserID, in.reserved = ch.newUser, ch.newUser != ""
 		ask.UserID, ask.Email = ch.owner.ID, ch.owner.Email
 	}
 	found, err := x.a.find(context.WithoutCancel(x.r.Context()), ask)

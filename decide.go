@@ -110,7 +110,7 @@ func (t attempt) linked() decision {
 
 func (t attempt) create(user User) decision {
 	user.ID = t.newUserID
-	user.Email = record.LowerAddress(user.Email)
+	user.Email = lower(user.Email)
 	d := decision{user: FoundUser{User: user, Subject: record.NewKey()}, isNew: true, created: true}
 	d.writes = append(d.writes, CreateUser{User: user, Subject: d.user.Subject})
 	return d

@@ -35,6 +35,8 @@ type proved struct {
 	claims Claims
 
 	newUserID string
+	reserved  bool // newUserID is for nobody else
+	omitted   []string
 	// token is what the jwt callback returned for the user tokenFor; refusal is
 	// what it came to when it gave none.
 	token    *Claims
@@ -66,6 +68,10 @@ func (in *proved) accountOf(user *User) *Account {
 // again.
 func (x *exchange) finish(in *proved) {
 	ctx := context.WithoutCancel(x.r.Context())
+	if no := in.unfit(); no != nil {
+		x.refuse(*no)
+		return
+	}
 	if in.newUserID == "" {
 		in.newUserID = uuid.NewString()
 	}
@@ -78,6 +84,9 @@ func (x *exchange) finish(in *proved) {
 		t, no2, err := x.read(ctx, in)
 		if err != nil || no2 != nil {
 			no = no2
+			return err
+		}
+		if no, err = x.fit(ctx, in, t); no != nil || err != nil {
 			return err
 		}
 		if !in.vetoed {
@@ -143,6 +152,30 @@ func notStored(err error) refused {
 	return refused{reason: record.ReasonStoreError, step: "store the sign-in", err: err}
 }
 
+// fit gives a user who is about to be created an id that the adapter makes, and
+// leaves out of an account what its table cannot hold.
+func (x *exchange) fit(ctx context.Context, in *proved, t *attempt) (*refused, error) {
+	if x.a.adapter == nil {
+		return nil, nil
+	}
+	d := x.decision(in, t)
+	if _, ok := x.a.adapter.(IDMaker); ok && d.created && !in.reserved {
+		id, err := x.a.newUserID(ctx, &d.user.User, nil)
+		if err != nil {
+			return nil, err
+		}
+		in.newUserID, in.reserved, t.newUserID = id, true, id
+	}
+	if !d.linked {
+		return nil, nil
+	}
+	var err error
+	if t.account, in.omitted, err = x.a.fit(&in.account); err != nil {
+		return &refused{reason: record.ReasonProfileInvalid, step: err.Error()}, nil //nolint:nilerr // it is the refusal
+	}
+	return nil, nil
+}
+
 // newSID returns a new session id, 22 characters.
 func newSID() string { return record.NewKey().String() }
 
@@ -164,7 +197,7 @@ func (x *exchange) read(ctx context.Context, in *proved) (*attempt, *refused, er
 		return t, nil, nil
 	}
 	q := in.query
-	if t.database && len(token) <= 1024 {
+	if t.database && len(token) <= maxRowToken {
 		q.Session = Secret(token)
 	} else if !in.named() {
 		q.UserID = tokenUser
@@ -289,6 +322,9 @@ func (x *exchange) changes(ctx context.Context, rec *recorder, in *proved, t *at
 	if d.linked {
 		profile := in.profile
 		add(&LinkAccountEvent{Envelope: rec.envelope(record.TypeLinkAccount), User: d.user.User.clone(), Account: in.account.clone(), Profile: &profile})
+		if len(in.omitted) > 0 {
+			add(rec.tokensOmitted(&d.user.User, &in.account, in.omitted))
+		}
 	}
 	if k := d.passkey; k != nil {
 		add(&PasskeyEvent{Envelope: rec.envelope(record.TypePasskeyAdded), User: d.user.User.clone(), Passkey: k.clone(),

@@ -34,6 +34,9 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]StoredSession, er
 	if err := a.canRevoke(); err != nil {
 		return nil, err
 	}
+	if !plainText(userID) {
+		return nil, nil // nobody's
+	}
 	list, err := a.adapter.Sessions(ctx, userID)
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
@@ -204,6 +207,9 @@ func (t *Transaction) revokeSome(ctx context.Context, userID, scope, sid string)
 // and what meets those of them that another program began.
 func (t *Transaction) ends(ctx context.Context, r *recorder, u *FoundUser, scope, sid string) (writes []Write, old change, err error) {
 	userID := u.User.ID
+	if !plainText(userID) {
+		return nil, old, errNoSuchSession
+	}
 	list, err := t.a.adapter.Sessions(ctx, userID)
 	if err != nil {
 		return nil, old, err

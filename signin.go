@@ -190,7 +190,7 @@ func (x *exchange) redirectCallback(p RedirectProvider) {
 	in.profile, in.account, in.raw = proof.User, proof.Account, new(proof.Profile)
 	// Whoever wrote the provider, its accounts are its own, and an address is
 	// found again whichever case it is written in.
-	in.account.Provider, in.profile.Email = info.ID, record.LowerAddress(in.profile.Email)
+	in.account.Provider, in.profile.Email = info.ID, lower(in.profile.Email)
 	in.emailVerified = proof.EmailVerified
 	in.auth = AuthInfo{Provider: info.ID, Method: info.Type, AMR: proof.AMR, ACR: proof.ACR, AuthTime: proof.AuthTime}
 	in.query = Query{Account: AccountKey{info.ID, in.account.ProviderAccountID}, Email: in.profile.Email, Check: in.check}
@@ -254,7 +254,7 @@ func (x *exchange) requestLink(p EmailProvider) {
 	info := p.Info()
 	ctx := context.WithoutCancel(x.r.Context())
 	address, err := guard(func() (string, error) { return p.Normalize(x.form["email"]) })
-	if err != nil {
+	if err != nil || identifier(address, maxAddress) != nil {
 		x.refuse(refused{auth: info, reason: record.ReasonIdentifierInvalid, step: "the address is none that a link may be sent to"})
 		return
 	}

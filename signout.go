@@ -43,7 +43,7 @@ func (x *exchange) endSession(ctx context.Context, token string, salts []string)
 		return x.endToken(ctx, token, salts)
 	}
 	return retry(func() error {
-		found, err := a.storedSession(ctx, token)
+		found, err := a.sessionToEnd(ctx, token)
 		if errors.Is(err, ErrNoSession) {
 			a.invalid(ctx, x.visit, x.firing, record.ReasonSessionInvalid)
 			return nil

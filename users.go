@@ -15,10 +15,11 @@ import (
 var errNoAdapter = errors.New("gatebook: without Config.Adapter there are no users to write")
 
 // CreateUser creates a user and records createUser. An empty ID is replaced by
-// a random UUID; the e-mail address is put in lower case. The error matches
-// ErrConflict when the id or the address is taken. The actor is the session in
-// ctx, if the middleware put one there, else the application; that holds for
-// all writes of the application.
+// one that the adapter makes ([IDMaker]), or a random UUID; the e-mail address is
+// put in lower case, and what no database keeps is replaced by U+FFFD in Name and
+// Image. The error matches ErrConflict when the id or the address is taken. The
+// actor is the session in ctx, if the middleware put one there, else the
+// application; that holds for all writes of the application.
 func (a *Auth) CreateUser(ctx context.Context, u User) (*User, error) {
 	return a.own(nil).CreateUser(ctx, u)
 }
@@ -39,8 +40,9 @@ func (a *Auth) DeleteUser(ctx context.Context, id string) error {
 }
 
 // LinkAccount links an account to the user acc.UserID and records linkAccount.
-// The error matches ErrNotFound when there is no such user, and ErrConflict
-// when the account is linked already.
+// Tokens that the database cannot hold whole are left out, and recorded as
+// account.tokensOmitted. The error matches ErrNotFound when there is no such user,
+// and ErrConflict when the account is linked already.
 func (a *Auth) LinkAccount(ctx context.Context, acc Account) error {
 	return a.own(nil).LinkAccount(ctx, acc)
 }
@@ -169,15 +171,21 @@ func (t *Transaction) again(fn func() error) error {
 // CreateUser is [Auth.CreateUser] in this transaction.
 func (t *Transaction) CreateUser(ctx context.Context, u User) (*User, error) {
 	user := u.clone()
-	if user.ID == "" {
-		user.ID = uuid.NewString()
-	}
-	user.Email = record.LowerAddress(user.Email)
+	user.clean()
+	user.Email = lower(user.Email)
 	user.EmailVerified = cut(user.EmailVerified)
+	if err := user.identified(); err != nil {
+		return nil, fmt.Errorf("gatebook: CreateUser: %w", err)
+	}
 	err := t.again(func() error {
 		r, actor, err := t.recorder(ctx)
 		if err != nil {
 			return err
+		}
+		if user.ID == "" {
+			if user.ID, err = t.a.newUserID(ctx, user, t.tx); err != nil {
+				return err
+			}
 		}
 		key := record.NewKey()
 		ev := &CreateUserEvent{Envelope: r.envelope(record.TypeCreateUser), User: user.clone()}
@@ -190,6 +198,22 @@ func (t *Transaction) CreateUser(ctx context.Context, u User) (*User, error) {
 		return nil, fmt.Errorf("create user: %w", err)
 	}
 	return user, nil
+}
+
+// newUserID returns an id for a user who is about to be created.
+func (a *Auth) newUserID(ctx context.Context, u *User, tx *sql.Tx) (string, error) {
+	maker, ok := a.adapter.(IDMaker)
+	if !ok {
+		return uuid.NewString(), nil
+	}
+	id, err := maker.NewUserID(ctx, *u.clone(), tx)
+	if err == nil && id == "" {
+		err = errors.New("the adapter made an empty id")
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a user's id: %w", err)
+	}
+	return id, nil
 }
 
 // UpdateUser is [Auth.UpdateUser] in this transaction.
@@ -214,7 +238,7 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 			case "name":
 				user.Name = u.Name
 			case "email":
-				user.Email = record.LowerAddress(u.Email)
+				user.Email = lower(u.Email)
 			case "emailVerified":
 				user.EmailVerified = cut(u.EmailVerified)
 			case "image":
@@ -229,6 +253,10 @@ func (t *Transaction) UpdateUser(ctx context.Context, u User, fields ...string) 
 				}
 				user.Extra[f] = v
 			}
+		}
+		user.clean()
+		if err := user.identified(); err != nil {
+			return fmt.Errorf("gatebook: UpdateUser: %w", err)
 		}
 		ev := &UpdateUserEvent{Envelope: r.envelope(record.TypeUpdateUser), User: user.clone(), Changed: fields}
 		ev.Subject = user.ID
@@ -268,7 +296,15 @@ func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
 	if acc.Provider == "" || acc.ProviderAccountID == "" || acc.Type == "" {
 		return errors.New("gatebook: LinkAccount: Provider, ProviderAccountID and Type are required")
 	}
-	err := t.again(func() error {
+	acc.clean()
+	kept, omitted, err := t.a.fit(&acc)
+	if err == nil {
+		err = acc.identified()
+	}
+	if err != nil {
+		return fmt.Errorf("gatebook: LinkAccount: %w", err)
+	}
+	err = t.again(func() error {
 		r, actor, err := t.recorder(ctx)
 		if err != nil {
 			return err
@@ -280,7 +316,11 @@ func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
 		r.auth = AuthInfo{Provider: acc.Provider, Method: acc.Type}
 		ev := &LinkAccountEvent{Envelope: r.envelope(record.TypeLinkAccount), User: found.User.clone(), Account: acc.clone()}
 		ev.Subject = acc.UserID
-		c.does(ev, keys{found.Subject, actor}, LinkAccount{Account: acc})
+		k := keys{found.Subject, actor}
+		c.does(ev, k, LinkAccount{Account: kept})
+		if len(omitted) > 0 {
+			c.does(r.tokensOmitted(&found.User, &acc, omitted), k)
+		}
 		return t.commit(ctx, c)
 	})
 	if err != nil {

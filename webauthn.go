@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -39,7 +40,8 @@ type challenge struct {
 	// owner is who registers: a user with an id when somebody signed in adds a
 	// passkey. It is nil for an authentication.
 	owner *User
-	// newUser is the id that a new user is to have; it is in the user handle.
+	// newUser is the id that a new user is to have; it is in the user handle. It is
+	// empty where the adapter makes ids that are not to be had before.
 	newUser string
 	// discoverable is set when no credential was named, so that the browser's
 	// answer must say whose it is.
@@ -98,7 +100,7 @@ func (x *exchange) whoAsks() (*asker, error) {
 	token, _ := x.sessionChunks()
 	switch {
 	case token == "":
-	case database && len(token) <= 1024:
+	case database && len(token) <= maxRowToken:
 		q.Session = Secret(token)
 	case !database:
 		if c, unmet, err := x.a.openToken(x.r.Context(), token, x.now, x.cookieName(sessionCookie)); err == nil {
@@ -254,19 +256,18 @@ func deriveKey(key []byte, label, value string, n int) ([]byte, error) {
 // passkey for whoever is signed in, or of a new user's first.
 func (x *exchange) creationOptions(p WebAuthnProvider, who *asker) error {
 	ctx := x.r.Context()
-	ch := challenge{value: newRandom(), owner: &User{Email: who.email}, newUser: uuid.NewString()}
+	ch := challenge{value: newRandom(), owner: &User{Email: who.email}}
 	c := &Ceremony{Origin: x.origin, Challenge: ch.value}
-	id := ch.newUser
-	if who.signedIn != nil {
+	handle, err := "", error(nil)
+	if who.signedIn == nil {
+		ch.newUser, handle, err = x.a.newcomer(ctx)
+	} else {
 		u := &who.signedIn.User
-		id, ch.newUser = u.ID, ""
 		ch.owner = &User{ID: u.ID, Name: u.Name, Email: u.Email, Image: u.Image}
-		var err error
-		if c.Credentials, err = x.a.adapter.Authenticators(ctx, u.ID); err != nil {
-			return &routeError{step: "store", reason: record.ReasonStoreError, err: err}
+		if c.Credentials, err = x.a.adapter.Authenticators(ctx, u.ID); err == nil {
+			handle, err = x.a.userHandle(ctx, u.ID)
 		}
 	}
-	handle, err := x.a.userHandle(ctx, id)
 	if err != nil {
 		return &routeError{step: "store", reason: record.ReasonStoreError, err: err}
 	}
@@ -284,6 +285,29 @@ func (x *exchange) creationOptions(p WebAuthnProvider, who *asker) error {
 	x.sealChallenge(ch)
 	x.json(http.StatusOK, `{"action":"register","options":`+string(options)+`}`, true)
 	return nil
+}
+
+// newcomer returns the id and the user handle of somebody who may become a user.
+// Where the adapter makes other ids than UUIDs there is no id yet, which anybody
+// could use up by asking for options; the handle is then as random as in Auth.js.
+func (a *Auth) newcomer(ctx context.Context) (id, handle string, err error) {
+	known := a.uuids.Load()
+	if known == nil {
+		made, err := a.newUserID(ctx, &User{}, nil)
+		if err != nil {
+			return "", "", err
+		}
+		known = new(uuid.Validate(made) == nil)
+		a.uuids.Store(known)
+	}
+	if !*known {
+		var b [32]byte
+		rand.Read(b[:])
+		return "", hex.EncodeToString(b[:]), nil
+	}
+	id = uuid.NewString()
+	handle, err = a.userHandle(ctx, id)
+	return id, handle, err
 }
 
 // userHandle returns the user handle of the passkeys that we make: as in Auth.js
