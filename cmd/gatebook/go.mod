@@ -11,6 +11,7 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/bmatcuk/doublestar/v4 v4.10.4 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
@@ -25,6 +26,10 @@ require (
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/muhlemmer/gu v0.3.1 // indirect
@@ -43,6 +48,7 @@ require (
 	go.opentelemetry.io/otel/metric v1.46.0 // indirect
 	go.opentelemetry.io/otel/trace v1.46.0 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
@@ -58,9 +64,12 @@ replace github.com/gatebook/gatebook => ../..
 require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/gatebook/gatebook v0.0.0
+	github.com/gatebook/gatebook/adapter/mysql v0.0.0
+	github.com/gatebook/gatebook/adapter/postgres v0.0.0
 	github.com/gatebook/gatebook/adapter/sqlite v0.0.0
 	github.com/gatebook/gatebook/mail/smtp v0.0.0-00010101000000-000000000000
 	github.com/gatebook/gatebook/passkey v0.0.0-00010101000000-000000000000
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/google/go-cmp v0.7.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/schollz/progressbar/v3 v3.19.1
@@ -72,3 +81,7 @@ replace github.com/gatebook/gatebook/adapter/sqlite => ../../adapter/sqlite
 replace github.com/gatebook/gatebook/mail/smtp => ../../mail/smtp
 
 replace github.com/gatebook/gatebook/passkey => ../../passkey
+
+replace github.com/gatebook/gatebook/adapter/mysql => ../../adapter/mysql
+
+replace github.com/gatebook/gatebook/adapter/postgres => ../../adapter/postgres

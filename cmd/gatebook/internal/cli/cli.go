@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -87,7 +88,16 @@ func report(w io.Writer, err error) {
 }
 
 // complain prints a line. If that fails nowhere is left to say so.
-func complain(w io.Writer, text string) { _, _ = fmt.Fprintln(w, "gatebook:", clean(text)) }
+func complain(w io.Writer, text string) { _, _ = fmt.Fprintln(w, "gatebook:", clean(oneLine(text))) }
+
+// oneLine makes one line of a text of several, as drivers have them.
+func oneLine(text string) string {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": ")
+}
 
 // terminal reports whether f is a terminal, or another device of its kind.
 func terminal(f *os.File) bool {

@@ -2,20 +2,18 @@ package cli
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/memory"
 	"github.com/gatebook/gatebook/adapter/sqlite"
-	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/outside"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/server"
@@ -60,7 +58,7 @@ type diagnosis struct {
 }
 
 func (d *diagnosis) line(mark, subject, format string, args ...any) {
-	_, err := fmt.Fprintf(d.w, "%-5s  %-12s  %s\n", mark, clean(subject), clean(fmt.Sprintf(format, args...)))
+	_, err := fmt.Fprintf(d.w, "%-5s  %-12s  %s\n", mark, clean(subject), clean(oneLine(fmt.Sprintf(format, args...))))
 	d.err = errors.Join(d.err, err)
 }
 
@@ -96,7 +94,7 @@ func (c *doctorCommand) examine(ctx context.Context, d *diagnosis) {
 	if err != nil {
 		d.Fault("providers", "%v", err)
 	}
-	examineDatabase(ctx, d, cfg)
+	c.examineDatabase(ctx, d, cfg.Database)
 	if settings != nil {
 		examineSettings(d, settings)
 		c.examineProviders(ctx, d, cfg, settings)
@@ -175,13 +173,7 @@ func examineURL(d *diagnosis, cfg *config.Config) {
 // examineSettings lets the library check what is its own.
 func examineSettings(d *diagnosis, settings *gatebook.Config) {
 	s := *settings
-	pool, err := sql.Open("sqlite", "file::memory:") // nothing is asked of it
-	if err != nil {
-		d.Fault("settings", "%v", err)
-		return
-	}
-	defer func() { _ = pool.Close() }() // it was never opened
-	s.Adapter = sqlite.New(pool, sqlstore.SQLite)
+	s.Adapter = memory.New() // nothing is asked of it
 	if _, err := gatebook.New(s); err != nil {
 		d.Fault("settings", "%v", err)
 		return
@@ -213,82 +205,6 @@ func examineOrigins(d *diagnosis, g *gatebook.Config) {
 	default:
 		d.OK("proxy", "providers send visitors to %s", g.RedirectProxyURL)
 	}
-}
-
-func examineDatabase(ctx context.Context, d *diagnosis, cfg *config.Config) {
-	path := cfg.Database.URL
-	if path == "" {
-		path = config.DefaultDatabase
-	}
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		folder := filepath.Dir(path)
-		if dir, err := os.Stat(folder); err != nil || !dir.IsDir() {
-			d.Fault("database", "%s: there is no folder %s", path, folder)
-			return
-		}
-		d.Warn("database", "%s does not exist yet: `gatebook serve` or `gatebook migrate` makes it", path)
-		return
-	}
-	if err != nil {
-		d.Fault("database", "%v", err)
-		return
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		d.Warn("database", "others can read %s (%s): chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	db, err := openExisting(path)
-	if err != nil {
-		d.Fault("database", "%s: %v", path, err)
-		return
-	}
-	defer func() { _ = db.Close() }() // it was only read
-	var version, journal string
-	err = db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version)
-	if err == nil {
-		err = db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal)
-	}
-	if err != nil {
-		d.Fault("database", "%s: %v", path, err)
-		return
-	}
-	store := sqlite.New(db, sqlstore.SQLite)
-	if err := store.Check(ctx); err != nil {
-		d.Fault("database", "%s: %v", path, err)
-		return
-	}
-	if journal != "wal" {
-		d.Warn("database", "the journal mode is %s; serving changes it to wal", journal)
-	}
-	head, err := store.Book().Head(ctx)
-	if err != nil {
-		d.Fault("book", "%v", err)
-		return
-	}
-	d.OK("database", "%s, SQLite %s, journal %s, tables up to date", path, version, journal)
-	n, oldest, err := store.Book().Pending(ctx)
-	switch {
-	case err != nil:
-		d.Fault("book", "%v", err)
-	case n > 0 && time.Since(oldest) > 10*time.Second:
-		d.Warn("book", "%d entries, and %d wait to be numbered since %s: is a server running?", head.Seq, n, oldest.UTC().Format(time.RFC3339))
-	default:
-		d.OK("book", "%d entries", head.Seq)
-	}
-}
-
-// openExisting opens a database as serving does, but makes and changes none.
-func openExisting(path string) (*sql.DB, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: url.Values{
-		"mode":    {"rw"},
-		"_pragma": {"busy_timeout(2000)", "synchronous(FULL)", "foreign_keys(1)"},
-		"_txlock": {"immediate"},
-	}.Encode()}
-	return sql.Open("sqlite", dsn.String())
 }
 
 // examineProviders asks each provider for what a sign-in asks first, and looks

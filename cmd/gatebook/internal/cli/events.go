@@ -14,8 +14,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/gatebook/gatebook/adapter/sqlite"
 	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/cmd/gatebook/internal/database"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -42,23 +42,18 @@ func (c *eventsCommand) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	path := where.URL
-	// Opening would make the file.
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("open the book: %w", err)
-	}
 	filter, err := c.filter(time.Now())
 	if err != nil {
 		return err
 	}
-	b, err := sqlite.OpenBook(path)
+	db, err := database.Existing(where)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = b.Close() }() // it was only read
+	defer func() { _ = db.Close() }() // it was only read
 	out := bufio.NewWriter(env.stdout)
 	p := &printer{w: out, json: c.JSON, color: terminal(env.stdout) && os.Getenv("NO_COLOR") == ""}
-	err = c.print(env.ctx, b.Book, filter, p)
+	err = c.print(env.ctx, db.Book(), filter, p)
 	return errors.Join(err, out.Flush())
 }
 

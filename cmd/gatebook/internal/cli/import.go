@@ -54,7 +54,7 @@ func (c *importCommand) Run(env *environment) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	db, err := c.open(where)
+	db, err := c.open(env.ctx, where)
 	if err != nil {
 		return err
 	}
@@ -70,11 +70,11 @@ func (c *importCommand) Run(env *environment) (err error) {
 	return c.carryOut(env, x)
 }
 
-func (c *importCommand) open(where config.Database) (database.Store, error) {
+func (c *importCommand) open(ctx context.Context, where config.Database) (database.Store, error) {
 	if c.DryRun {
 		return database.Existing(where)
 	}
-	return database.Open(where)
+	return database.Open(ctx, where)
 }
 
 func (c *importCommand) stateFile() string {

@@ -35,7 +35,7 @@ func (c *serveCommand) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	s, err := server.New(cfg, log)
+	s, err := server.New(env.ctx, cfg, log)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"crypto/rand"
 	_ "embed"
 	"encoding/base64"
@@ -11,8 +10,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-
-	"github.com/gatebook/gatebook/cmd/gatebook/internal/database"
 )
 
 type secretCommand struct{}
@@ -46,27 +43,6 @@ func (c *initCommand) Run(env *environment) error {
 		return err
 	}
 	_, err = fmt.Fprintf(env.stdout, "%s is written. Edit it, then: gatebook doctor --config %s\n", c.Path, c.Path)
-	return err
-}
-
-type migrateCommand struct {
-	store
-}
-
-// Run makes the tables.
-func (c *migrateCommand) Run(env *environment) error {
-	where, err := c.database()
-	if err != nil {
-		return err
-	}
-	db, err := database.Open(where)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(db.Check(context.WithoutCancel(env.ctx)), db.Close()); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(env.stdout, "%s is up to date\n", where.Name())
 	return err
 }
 

@@ -245,7 +245,7 @@ func TestMistakes(t *testing.T) {
 		{"url without scheme", good + "url: app.example.com\n", []string{`gatebook.yaml:3: url: must be an address such as https://app.example.com`}},
 		{"scheme", good + "database: postgre://a/b\n", []string{`gatebook.yaml:3: database: the scheme "postgre" is not known: did you mean postgres://?`}},
 		{"no scheme like it", good + "database: mongodb://a/b\n", []string{`the scheme "mongodb" is not known: known are postgres and mysql; SQLite takes a path`}},
-		{"no scheme", good + "database: {url: 'app:pw@db.example/app'}\n", []string{`gatebook.yaml:3: database.url: has an @ but no scheme: write postgres://`}},
+		{"no scheme", good + "database: {url: 'app:pw@db.example/app'}\n", []string{`gatebook.yaml:3: database.url: an address has an @ but no scheme: write postgres://`}},
 		{"no database's address", good + "database: 'postgres://a:b/c@d/e'\n", []string{`gatebook.yaml:3: database: cannot be read as an address: write the special characters`}},
 		{"no layout", good + "database: {url: a.db, layout: drizle}\n", []string{`gatebook.yaml:3: database.layout: "drizle" is none of own, drizzle, pg, prisma`}},
 		{"a layout of nothing", good + "database: {layout: drizzle}\n", []string{`database.url: is missing`}},

@@ -65,7 +65,7 @@ func (d Database) Kind() (string, error) {
 		return MySQL, nil
 	case strings.Contains(d.URL, "@") && !path.MatchString(d.URL):
 		// A file could be called so, but most likely a scheme is missing.
-		return "", errors.New("has an @ but no scheme: write postgres://user:password@host/name or mysql://user:password@host/name, and ./ before the name of a SQLite file")
+		return "", errors.New("an address has an @ but no scheme: write postgres://user:password@host/name or mysql://user:password@host/name, and ./ before the name of a SQLite file")
 	}
 	return SQLite, nil
 }

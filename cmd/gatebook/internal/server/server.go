@@ -49,22 +49,23 @@ type Server struct {
 	closing  sync.Once
 }
 
-// New opens the database and listens. Run the Server, or Close it.
-func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
+// New opens the database and listens; ctx may break that off. Run the Server, or
+// Close it.
+func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Server, error) {
 	s := &Server{log: log}
-	if err := s.open(cfg); err != nil {
+	if err := s.open(ctx, cfg); err != nil {
 		s.release()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) open(cfg *config.Config) error {
+func (s *Server) open(ctx context.Context, cfg *config.Config) error {
 	settings, err := Settings(cfg)
 	if err != nil {
 		return err
 	}
-	if s.db, err = database.Open(cfg.Database); err != nil {
+	if s.db, err = database.Open(ctx, cfg.Database); err != nil {
 		return err
 	}
 	settings.Adapter, settings.Logger = s.db, s.log
@@ -76,7 +77,7 @@ func (s *Server) open(cfg *config.Config) error {
 	if listen == "" {
 		listen = DefaultListen
 	}
-	if s.listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", listen); err != nil {
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", listen); err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
 	s.web = &http.Server{

@@ -47,7 +47,7 @@ func serve(t *testing.T, text string) (address, database string, logged *log, en
 	}
 	cfg.Listen, cfg.Database.URL = "127.0.0.1:0", database
 	logged = &log{}
-	s, err := server.New(cfg, slog.New(slog.NewTextHandler(logged, nil)))
+	s, err := server.New(t.Context(), cfg, slog.New(slog.NewTextHandler(logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,12 +256,12 @@ func TestClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Listen, cfg.Database.URL = "127.0.0.1:0", filepath.Join(t.TempDir(), "book.db")
-	s, err := server.New(cfg, slog.New(slog.DiscardHandler))
+	s, err := server.New(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Listen = s.Addr()
-	if _, err := server.New(cfg, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := server.New(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("two servers listen on one address")
 	}
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
