@@ -211,13 +211,13 @@ func New(s Store) *Book {
 	}
 }
 
-// NewWithOutbox returns the book kept in s for an adapter whose outbox is in
+// WithOutbox returns the book kept where b is for an adapter whose outbox is in
 // another database. Entries of both outboxes are numbered: [Book.Append] writes
-// to that of s.
-func NewWithOutbox(s Store, o Outbox) *Book {
-	b := New(s)
-	b.outbox = o
-	return b
+// to that of b. One of the two Books runs.
+func (b *Book) WithOutbox(o Outbox) *Book {
+	c := New(b.store)
+	c.outbox = o
+	return c
 }
 
 // SetLogger makes b log to l; without it b logs to [slog.Default].

@@ -394,7 +394,7 @@ func (o *waitingOutbox) Remove(_ context.Context, ids []string) error {
 
 func TestSecondOutbox(t *testing.T) {
 	o := &waitingOutbox{waiting: entries(t, "f1", "f2")}
-	b := book.NewWithOutbox(book.NewMemory(), o)
+	b := book.New(book.NewMemory()).WithOutbox(o)
 	add(t, b, "own")
 	if n, _, err := b.Pending(t.Context()); n != 3 || err != nil {
 		t.Errorf("Pending = %d, %v; want 3", n, err)

@@ -75,7 +75,7 @@ type Selection struct {
 }
 
 // Outbox is where the entries of an adapter wait that cannot keep them in the
-// database of the log. Give it to [NewWithOutbox].
+// database of the log. Give it to [Book.WithOutbox].
 type Outbox interface {
 	// Pending returns the entries that wait, in the order in which their acts
 	// were committed, at most limit.
