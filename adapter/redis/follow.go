@@ -32,15 +32,12 @@ const pageSize = 200
 func (c *Cache) Run(ctx context.Context) error {
 	failing := ""
 	rest := firstRest
-	for {
-		followedSome, err := c.follow(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if followedSome {
+	for ctx.Err() == nil {
+		some, err := c.follow(ctx)
+		if some {
 			failing, rest = "", firstRest
 		}
-		if err != nil && err.Error() != failing {
+		if err != nil && ctx.Err() == nil && err.Error() != failing {
 			failing = err.Error()
 			c.log.Warn("redis: the cache does not follow the book at the moment; trying again", "error", failing)
 		}
@@ -48,11 +45,11 @@ func (c *Cache) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil
 		case <-timer.C:
 		}
 		rest = min(2*rest, maxRest)
 	}
+	return nil
 }
 
 // follow drops what the book tells of until something goes wrong, and reports
@@ -62,9 +59,9 @@ func (c *Cache) follow(ctx context.Context) (some bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	client := c.connection()
-	if client == nil {
-		return false, nil // said already
+	client, err := c.connect(ctx)
+	if err != nil {
+		return false, err
 	}
 	cursor, err := c.place(ctx, client, s)
 	if err != nil {
@@ -168,15 +165,18 @@ func (c *Cache) move(ctx context.Context, client rueidis.Client, s *seal, to boo
 	if back {
 		force = "back"
 	}
+	number := c.drops.begin()
 	reply, err := followScript.Exec(short, client, append([]string{s.cursor()}, tags...),
 		[]string{"0", millis(lease), to.String(), force}).ToMessage()
-	c.answered(ctx, err)
+	if ctx.Err() == nil {
+		c.health.report(err)
+	}
 	if err != nil {
 		return ahead, fmt.Errorf("move the cursor: %w", err)
 	}
 	if reply.IsInt64() {
 		at, err := reply.AsInt64()
-		c.forget(at, tags)
+		c.drops.done(number, at, tags)
 		return ahead, err
 	}
 	text, err := reply.ToString()

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -78,8 +77,8 @@ func (h *health) dropped() { h.drop.Store(false) }
 func (h *health) failure() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.err == nil {
-		return errors.New("there was no connection, and now there is one: ask again")
+	if h.err == nil { // between two attempts
+		return errClosed
 	}
 	return h.err
 }

@@ -93,6 +93,13 @@ func (n *news) of(h *held) uint64 {
 	return n.all.Load() + h.news[0].Load() + h.news[1].Load() + h.news[2].Load()
 }
 
+// tell counts for each of names.
+func (n *news) tell(names []string) {
+	for _, name := range names {
+		n.about(name).Add(1)
+	}
+}
+
 // hear is called by the client when Redis tells of keys that changed, and with
 // nil when it cannot any more.
 func (n *news) hear(names []rueidis.RedisMessage) {
@@ -107,41 +114,68 @@ func (n *news) hear(names []rueidis.RedisMessage) {
 }
 
 // drops remembers what this process dropped, so that what it reads after it has
-// written is what it wrote, though Redis tells of a drop a moment later.
+// written is what it wrote, though Redis tells of a drop a moment later, or was
+// not reached.
 type drops struct {
 	mu            sync.RWMutex
-	recent, older map[string]int64 // by name of a key: when, microseconds by the clock of Redis
+	last          uint64          // number of the last drop
+	recent, older map[string]drop // by name of a key
 	turned        time.Time
 }
 
-// never is the time of a drop that Redis has not confirmed: nothing was leased
-// after it.
-const never = math.MaxInt64
+// drop is what is known of the drops of one name.
+type drop struct {
+	begun, done uint64 // the last of each
+	at          int64  // when that was done, microseconds by the clock of Redis
+}
 
-// note remembers that names were dropped at a time.
-func (d *drops) note(at int64, names []string) {
+// begin remembers that names are about to be dropped, and returns the number of
+// that drop. Without names it returns that of the last.
+func (d *drops) begin(names ...string) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// What was dropped longer ago than anything lives need not be remembered.
-	if now := time.Now(); now.Sub(d.turned) > maxAge {
-		d.older, d.recent, d.turned = d.recent, make(map[string]int64), now
+	if len(names) > 0 {
+		d.last++
 	}
 	for _, name := range names {
-		d.recent[name] = at
+		d.note(name, drop{begun: d.last})
+	}
+	return d.last
+}
+
+// done remembers that Redis dropped names, at a time by its clock, after the drop
+// of a number had begun.
+func (d *drops) done(number uint64, at int64, names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range names {
+		d.note(name, drop{done: number, at: at})
 	}
 }
 
+func (d *drops) note(name string, n drop) {
+	// What was dropped longer ago than anything lives need not be remembered.
+	if now := time.Now(); now.Sub(d.turned) > maxAge {
+		d.older, d.recent, d.turned = d.recent, make(map[string]drop), now
+	}
+	was := d.of(name)
+	d.recent[name] = drop{begun: max(was.begun, n.begun), done: max(was.done, n.done), at: max(was.at, n.at)}
+}
+
+func (d *drops) of(name string) drop {
+	if was, ok := d.recent[name]; ok {
+		return was
+	}
+	return d.older[name]
+}
+
 // allow reports whether a row that was leased at a time is newer than any drop of
-// these names.
+// these names. While a drop is not done none is.
 func (d *drops) allow(leasedAt int64, names ...string) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, name := range names {
-		at, ok := d.recent[name]
-		if !ok {
-			at, ok = d.older[name]
-		}
-		if ok && leasedAt <= at {
+		if was := d.of(name); was.begun > was.done || leasedAt <= was.at {
 			return false
 		}
 	}

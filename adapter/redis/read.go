@@ -47,14 +47,14 @@ func (c *Cache) stands(h *held) bool {
 // it was, and answers with what Redis has.
 func (c *Cache) renew(ctx context.Context, client rueidis.Client, h *held) (*gatebook.FoundSession, error) {
 	seen := c.news.of(h) // before anything is asked
-	short, cancel := context.WithTimeout(ctx, patience)
+	short, cancel := brief(ctx)
 	reply := client.DoCache(short, client.B().Get().Key(h.name).Cache(), inProcess)
 	value, err := reply.ToString()
 	cancel()
 	if rueidis.IsRedisNil(err) {
 		err = nil
 	}
-	c.answered(ctx, err)
+	c.health.report(err)
 	switch {
 	case err != nil:
 		return c.Adapter.Session(ctx, h.token)
@@ -85,11 +85,11 @@ func (c *Cache) renew(ctx context.Context, client rueidis.Client, h *held) (*gat
 	return is.answer(), nil
 }
 
-// answered takes note of what came of asking Redis on behalf of ctx.
-func (c *Cache) answered(ctx context.Context, err error) {
-	if err == nil || ctx.Err() == nil { // that a visitor hung up is nobody's fault
-		c.health.report(err)
-	}
+// brief returns the context of one question to Redis. That the visitor hung up does
+// not end it: others may wait for the same answer, and would take it for a failure
+// of Redis.
+func brief(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), patience)
 }
 
 // load answers from Redis itself, or from the database, and then leaves in Redis
@@ -180,11 +180,11 @@ func (c *Cache) fill(ctx context.Context, client rueidis.Client, s *seal, h *hel
 		return
 	}
 	c.know(s, h)
-	short, cancel := context.WithTimeout(ctx, patience)
+	short, cancel := brief(ctx)
 	defer cancel()
 	filled, err := fillScript.Exec(short, client, []string{h.name, h.tags[0], h.tags[1]},
 		[]string{mine, h.value, millis(inRedis)}).AsBool()
-	c.answered(ctx, err)
+	c.health.report(err)
 	if err == nil && filled {
 		h.found = clone(&h.found)
 		c.near.put(h)

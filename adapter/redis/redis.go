@@ -142,25 +142,9 @@ func (c *Cache) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client := c.connection()
-	for client == nil {
-		c.mu.Lock()
-		dialing, closed := c.dialing, c.closed
-		c.mu.Unlock()
-		if closed {
-			return errors.New("redis: ping: the cache is closed")
-		}
-		if dialing != nil {
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("redis: ping: %w", context.Cause(ctx))
-			case <-dialing:
-			}
-			if c.client.Load() == nil {
-				return fmt.Errorf("redis: ping: %w", c.health.failure())
-			}
-		}
-		client = c.connection()
+	client, err := c.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("redis: ping: %w", err)
 	}
 	_, err = dropScript.Exec(ctx, client, []string{s.name(kindUser, "")}, []string{"0", "1"}).ToInt64()
 	if err == nil {
@@ -168,7 +152,9 @@ func (c *Cache) Ping(ctx context.Context) error {
 			err = nil
 		}
 	}
-	c.answered(ctx, err)
+	if ctx.Err() == nil {
+		c.health.report(err)
+	}
 	if err != nil {
 		return fmt.Errorf("redis: ping: %w", err)
 	}
@@ -225,27 +211,59 @@ func (c *Cache) connection() rueidis.Client {
 	if client := c.client.Load(); client != nil {
 		return *client
 	}
+	c.dialling()
+	return nil
+}
+
+var errClosed = errors.New("the cache is closed")
+
+// connect waits for the client.
+func (c *Cache) connect(ctx context.Context) (rueidis.Client, error) {
+	if client := c.client.Load(); client != nil {
+		return *client, nil
+	}
+	done := c.dialling()
+	if done == nil {
+		return nil, errClosed
+	}
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
+	case <-done:
+	}
+	if client := c.client.Load(); client != nil {
+		return *client, nil
+	}
+	return nil, c.health.failure()
+}
+
+// dialling returns what is closed when an attempt to connect, which it begins if
+// none is under way, is over; nil when the cache is closed. It goes on apart,
+// because a host that says nothing takes a second, and no reader of a session has
+// one.
+func (c *Cache) dialling() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.dialing != nil {
+	if c.closed {
 		return nil
 	}
-	// Apart, because a host that says nothing takes a second, and no reader of
-	// a session has one.
+	if c.dialing != nil {
+		return c.dialing
+	}
 	done := make(chan struct{})
 	c.dialing = done
 	go func() {
 		defer close(done)
 		client, err := c.dial()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.dialing = nil
 		if err == nil {
 			c.client.Store(&client)
 		}
 		c.health.report(err)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.dialing = nil
 	}()
-	return nil
+	return done
 }
 
 func (c *Cache) dial() (rueidis.Client, error) {

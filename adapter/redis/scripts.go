@@ -100,7 +100,7 @@ func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(),
 // acquire returns what is under a name, or takes the lease for it; then it
 // returns when.
 func (c *Cache) acquire(ctx context.Context, client rueidis.Client, name, id, bad string) (value string, leasedAt int64, err error) {
-	short, cancel := context.WithTimeout(ctx, patience)
+	short, cancel := brief(ctx)
 	defer cancel()
 	reply, err := acquireScript.Exec(short, client, []string{name}, []string{id, millis(lease), bad}).ToArray()
 	if err == nil && len(reply) != 2 {
@@ -112,6 +112,6 @@ func (c *Cache) acquire(ctx context.Context, client rueidis.Client, name, id, ba
 	if err == nil {
 		leasedAt, err = reply[1].ToInt64()
 	}
-	c.answered(ctx, err)
+	c.health.report(err)
 	return value, leasedAt, err
 }

@@ -46,10 +46,10 @@ type seal struct {
 	names, values sync.Pool // of hash.Hash
 }
 
-const saltSize = 32
-
-// zeroNonce is enough where every key seals one value.
-var zeroNonce [12]byte
+const (
+	saltSize  = 32
+	nonceSize = 12 // of the salt: a key seals one value, so that any nonce does
+)
 
 // sealer returns the seal, which is made when the book's identity is first read.
 func (c *Cache) sealer(ctx context.Context) (*seal, error) {
@@ -201,7 +201,7 @@ func (s *seal) close(name string, h *held) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("seal a session: %w", err)
 	}
-	return string(aead.Seal(b, zeroNonce[:], text, nil)), nil
+	return string(aead.Seal(b, b[1:1+nonceSize], text, nil)), nil
 }
 
 var errSeal = errors.New("it is not sealed by this book's servers for this key")
@@ -216,7 +216,7 @@ func (s *seal) open(name, value string) (*held, error) {
 	if err != nil {
 		return nil, errSeal
 	}
-	text, err := aead.Open(b[1+saltSize:1+saltSize], zeroNonce[:], b[1+saltSize:], nil)
+	text, err := aead.Open(b[1+saltSize:1+saltSize], b[1:1+nonceSize], b[1+saltSize:], nil)
 	if err != nil {
 		return nil, errSeal
 	}

@@ -94,25 +94,19 @@ func (c *Cache) drop(ctx context.Context, hold time.Duration, names func(*seal) 
 	if len(all) == 0 {
 		return
 	}
-	c.forget(never, all)
-	client := c.connection()
-	if client == nil || !c.health.tryDrop() {
+	number := c.drops.begin(all...)
+	c.news.tell(all)
+	if !c.health.tryDrop() {
 		return // the follower does it when Redis answers
 	}
 	defer c.health.dropped()
-	at, err := dropScript.Exec(ctx, client, all, []string{strconv.Itoa(len(direct)), millis(hold)}).ToInt64()
-	c.answered(ctx, err)
+	client, err := c.connect(ctx)
 	if err != nil {
 		return
 	}
-	c.forget(at, all)
-}
-
-// forget makes this process take no row that these names are about and that was
-// leased before a time.
-func (c *Cache) forget(at int64, names []string) {
-	c.drops.note(at, names)
-	for _, name := range names {
-		c.news.about(name).Add(1)
+	at, err := dropScript.Exec(ctx, client, all, []string{strconv.Itoa(len(direct)), millis(hold)}).ToInt64()
+	c.health.report(err)
+	if err == nil {
+		c.drops.done(number, at, all)
 	}
 }
