@@ -4,11 +4,16 @@ package redis_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/adaptertest"
@@ -51,6 +56,32 @@ func within(t testing.TB, d time.Duration, what string, so func() bool) {
 	}
 }
 
+// raw returns a client of one's own, to look at what is stored.
+func raw(t testing.TB, address string) rueidis.Client {
+	t.Helper()
+	option, err := rueidis.ParseURL(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	option.DisableCache, option.ForceSingleClient = true, true
+	client, err := rueidis.NewClient(option)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// keys returns the names of the keys of a kind.
+func keys(t testing.TB, client rueidis.Client, kind string) []string {
+	t.Helper()
+	names, err := client.Do(t.Context(), client.B().Keys().Pattern("gatebook:*:"+kind+":*").Build()).AsStrSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // counting counts the sessions that are read from an adapter.
 type counting struct {
 	gatebook.Adapter
@@ -77,27 +108,45 @@ func signedIn(t testing.TB, a gatebook.Adapter, name string) gatebook.StoredSess
 
 func TestAdapterOnMemory(t *testing.T) {
 	address := need.Redis(t)
-	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter { return open(t, memory.New(), address) }, nil)
+	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
+		t.Helper()
+		return open(t, memory.New(), address)
+	}, nil)
 }
 
 // onSQLite lends the suite what it asks adapters on database/sql for.
 type onSQLite struct {
 	*redis.Cache
-	adaptertest.SQL
+	db *sqlite.DB
 }
+
+func (o onSQLite) SQL() *sql.DB { return o.db.SQL() }
 
 func TestAdapterOnSQLite(t *testing.T) {
 	address := need.Redis(t)
 	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
+		t.Helper()
 		path := filepath.Join(t.TempDir(), "site.db")
 		for _, column := range []string{adaptertest.TextColumn + " TEXT", adaptertest.NumberColumn + " INTEGER"} {
-			if _, err := openSQLite(t, path).SQL().ExecContext(t.Context(), `ALTER TABLE "user" ADD COLUMN `+column); err != nil {
-				t.Fatal(err)
-			}
+			exec(t, openSQLite(t, path), `ALTER TABLE "user" ADD COLUMN `+column)
 		}
 		db := openSQLite(t, path) // a store looks at its columns once
 		return onSQLite{open(t, db, address), db}
-	}, nil)
+	}, &adaptertest.Options{
+		Foreign: func(t *testing.T, a gatebook.Adapter, s gatebook.StoredSession) {
+			t.Helper()
+			sum := sha256.Sum256([]byte(s.Token))
+			exec(t, a.(onSQLite), `INSERT INTO "session" ("sessionToken", "userId", "expires") VALUES (?, ?, ?)`,
+				hex.EncodeToString(sum[:]), s.UserID, s.Expires.UnixMilli())
+		},
+	})
+}
+
+func exec(t testing.TB, db adaptertest.SQL, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.SQL().ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
 }
 
 func openSQLite(t testing.TB, path string) *sqlite.DB {
