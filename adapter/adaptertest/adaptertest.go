@@ -86,7 +86,6 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter, opts *Opt
 		{"Order", orderRules},
 		{"Tx", txRules},
 		{"Context", contextRules},
-		{"Line", lineRules},
 		{"Unready", unreadyRules},
 	} {
 		t.Run(group.name, func(t *testing.T) {

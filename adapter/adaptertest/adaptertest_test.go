@@ -26,10 +26,6 @@ func TestSuite(t *testing.T) {
 		return a
 	}
 	adaptertest.Run(t, func(*testing.T) gatebook.Adapter { return spoil(memory.New()) }, &adaptertest.Options{
-		Line: func(*testing.T) *adaptertest.Line {
-			l := &line{Store: memory.New()}
-			return &adaptertest.Line{Adapter: spoil(l), Break: l.cut, Mend: l.mend}
-		},
 		Unready: func(*testing.T) []adaptertest.Unready {
 			u := &unready{Store: memory.New()}
 			return []adaptertest.Unready{{Name: "tables", Adapter: spoil(u), Says: "run: make tables", Repair: func(*testing.T) { u.right.Store(true) }}}

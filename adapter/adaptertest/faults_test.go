@@ -447,31 +447,6 @@ var faults = map[string]struct {
 			return a.Find(ctx, q)
 		}}
 	}},
-	"unknown commits called undone": {"is carried out wholly or not at all, and the error says so", func(a gatebook.Adapter) gatebook.Adapter {
-		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
-			if err := a.Commit(ctx, act); !errors.Is(err, gatebook.ErrCommitUnknown) {
-				return err
-			}
-			return errLost
-		}}
-	}},
-	"lost acts called done": {"Commit = nil, but the act was not carried out", func(a gatebook.Adapter) gatebook.Adapter {
-		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
-			if err := a.Commit(ctx, act); !errors.Is(err, errLost) {
-				return err
-			}
-			return nil
-		}}
-	}},
-	"a lost reading is nothing": {"Session over a broken line", func(a gatebook.Adapter) gatebook.Adapter {
-		return broken{Adapter: a, session: func(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
-			f, err := a.Session(ctx, token)
-			if errors.Is(err, errLost) {
-				return nil, gatebook.ErrNotFound
-			}
-			return f, err
-		}}
-	}},
 	"no tables is nothing": {"Until its tables are right every method fails", func(a gatebook.Adapter) gatebook.Adapter {
 		return broken{Adapter: a, session: func(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
 			f, err := a.Session(ctx, token)
