@@ -100,6 +100,9 @@ func Run(t *testing.T, newAdapter func(t *testing.T) gatebook.Adapter, opts *Opt
 			}
 		})
 	}
+	if opts.Line != nil {
+		t.Run("Lost", func(t *testing.T) { runLost(t, opts) })
+	}
 }
 
 // rule is one rule of the contract with its test.

@@ -78,6 +78,7 @@ type Unready struct {
 
 // Line is a connection between an adapter and its store that can break.
 type Line struct {
+	// Adapter is as that of [Run]. It recovers by itself.
 	Adapter gatebook.Adapter
 	// Break makes the n-th message from now on, from 1, that the adapter sends
 	// to the store the last of its connection: the message is lost when
