@@ -90,7 +90,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 	}
 	swept := 0
 	for _, p := range q.sweeps {
-		n, err := s.db.Do(ctx, p.text, p.args([]any{p.column.stamp(before), sweepLimit})...)
+		n, err := s.db.Do(ctx, p.text, p.args([]any{p.column.bound(before), sweepLimit})...)
 		if err != nil {
 			return swept, failed(ctx, "sweep", err)
 		}

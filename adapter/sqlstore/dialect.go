@@ -167,7 +167,7 @@ const (
 	millisForm       // whole numbers: milliseconds since 1970
 	clockForm        // date and time without a zone: UTC
 	instantForm      // date and time with a zone
-	isoForm          // SQLite: integers are milliseconds, texts as in ISO 8601
+	isoForm          // SQLite's own choice: numbers are milliseconds, texts as in ISO 8601
 	otherForm        // what only an application knows
 )
 
@@ -183,13 +183,20 @@ type column struct {
 	needed   bool   // an insert must give it
 	fallback string // the expression that is its default
 	always   bool   // the database insists on making it: GENERATED ALWAYS
+	texts    bool   // of an isoForm: times are written as texts
 }
 
 // q is its name in quotes.
 func (c *column) q() string { return `"` + c.name + `"` }
 
-// in returns the column of the row that has that name in a statement.
-func (c *column) in(row string) string { return row + "." + c.q() }
+// in returns the column of the row that has that name in a statement; the row of
+// a statement about one table needs none.
+func (c *column) in(row string) string {
+	if row == "" {
+		return c.q()
+	}
+	return row + "." + c.q()
+}
 
 // text is an expression of type text for expr, which reads column c.
 func (d *dialect) text(c *column, expr string) string {
@@ -351,6 +358,22 @@ func (c *column) fits(s string) bool {
 	return c.max == 0 || len(s) <= c.max || utf8.RuneCountInString(s) <= c.max
 }
 
+// moment is an expression for a time column to sort and compare it by.
+func (d *dialect) moment(c *column, row string) string {
+	if c.form == isoForm { // to SQLite every number is less than every text
+		return d.millis(c, row)
+	}
+	return c.in(row)
+}
+
+// bound is a time to compare the moment of column c with.
+func (c *column) bound(t time.Time) any {
+	if c.form == isoForm {
+		return t.UnixMilli()
+	}
+	return c.stamp(t)
+}
+
 // stamp is a time as column c keeps it, cut and never rounded up.
 func (c *column) stamp(t time.Time) any {
 	layout := "2006-01-02 15:04:05.000"
@@ -362,6 +385,10 @@ func (c *column) stamp(t time.Time) any {
 		return t.UTC().Format(layout)
 	case instantForm:
 		return t.UTC().Format(layout) + "+00"
+	case isoForm:
+		if c.texts {
+			return t.UTC().Format("2006-01-02T15:04:05.000+00:00")
+		}
 	}
 	return t.UnixMilli()
 }

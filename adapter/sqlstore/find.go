@@ -316,7 +316,7 @@ func (s *Store) Expired(ctx context.Context, before time.Time) ([]gatebook.Found
 		}
 		found, err := user.found(q)
 		return gatebook.FoundSession{Session: row.of(q, found.User.ID), FoundUser: found}, err
-	}, q.t.session.col("expires").stamp(before))
+	}, q.t.session.col("expires").bound(before))
 	if err == nil && q.l.raw {
 		err = s.annotate(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i].Session })
 	}
@@ -559,7 +559,7 @@ func (q *queries) part(question int) string {
 		c := t.link.col("expires")
 		return noSession + `, '', '', '', ` + d.millis(c, "x") + `, ''` + nulls + ` FROM
 			(SELECT ` + c.in("y") + ` FROM ` + t.link.q() + ` y WHERE ` + d.is(t.link.col("identifier"), "y", "?1") +
-			` ORDER BY ` + c.in("y") + ` DESC LIMIT 100) AS x`
+			` ORDER BY ` + d.moment(c, "y") + ` DESC LIMIT 100) AS x`
 	}
 }
 

@@ -125,7 +125,7 @@ func (q *queries) reads() {
 	// Where the table has raw tokens their digests are made here, and the notes are
 	// asked for afterwards.
 	q.expired = d.query(open + q.noteOf("") + subject +
-		` WHERE ` + expires.in("s") + ` < ` + d.typed(expires, "?1") + ` ORDER BY ` + expires.in("s") + ` LIMIT 200`)
+		` WHERE ` + d.moment(expires, "s") + ` < ` + d.typed(expires, "?1") + ` ORDER BY ` + d.moment(expires, "s") + ` LIMIT 200`)
 	q.sessions = d.query(`SELECT * FROM (SELECT ` + q.sessionColumns() + ` FROM ` + s.q() + ` s` + q.noteOf("") +
 		` WHERE ` + d.is(s.col("userId"), "s", "?1") + `
 			UNION ALL SELECT '', n."expires", ` + d.text(t.tokens.col("sid"), `n."sid"`) + `, n."begun", ` +
@@ -173,7 +173,7 @@ func (q *queries) keeping() {
 			continue
 		}
 		c := from.col("expires")
-		text := strings.NewReplacer("%t", from.q(), "%k", from.key, "%c", c.q(), "?1", d.typed(c, "?1")).Replace(d.sweep)
+		text := strings.NewReplacer("%t", from.q(), "%k", from.key, "%c", d.moment(c, ""), "?1", d.typed(c, "?1")).Replace(d.sweep)
 		q.sweeps = append(q.sweeps, sweep{d.query(text), c})
 	}
 }

@@ -301,6 +301,9 @@ func (l Layout) inspect(ctx context.Context, db queryer) (*tables, error) {
 			return nil, err
 		}
 	}
+	if err := l.dialect.write(ctx, db, all[:]); err != nil {
+		return nil, err
+	}
 	t := &tables{user: all[userTable], account: all[accountTable], session: all[sessionTable], link: all[linkTable], passkey: all[passkeyTable]}
 	if err := l.userColumns(t); err != nil {
 		return nil, err
@@ -317,6 +320,34 @@ func (l Layout) inspect(ctx context.Context, db queryer) (*tables, error) {
 		}
 	}
 	return t, nil
+}
+
+// write settles in which form times are written where the type of a column leaves
+// it open: as numbers where there are any, as Prisma wrote them before version 7,
+// else as texts, as it writes them since. A program that compares them in a
+// statement has only one of the two in mind.
+func (d *dialect) write(ctx context.Context, db queryer, all []*table) error {
+	var open []*column
+	texts := true
+	for _, t := range all {
+		if t == nil {
+			continue
+		}
+		for _, c := range t.columns {
+			if c.form != isoForm {
+				continue
+			}
+			open = append(open, c)
+			sample := `SELECT 1 FROM (SELECT ` + c.q() + ` AS c FROM ` + t.q() + ` LIMIT 100) WHERE typeof(c) = 'integer' LIMIT 1`
+			if err := d.each(ctx, db, sample, nil, func(*sql.Rows) error { texts = false; return nil }); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range open {
+		c.texts = texts
+	}
+	return nil
 }
 
 func (l Layout) missing(which int) error {
