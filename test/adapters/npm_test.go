@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,7 @@ func startNode(t *testing.T, args ...string) *npm {
 	t.Helper()
 	need.Adapters(t)
 	cmd := exec.Command(need.Node(t), append([]string{filepath.Join(need.Dir(), "adapters", "server.mjs")}, args...)...)
+	cmd.Env = append(os.Environ(), "TZ=Pacific/Chatham") // no time may depend on it
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()

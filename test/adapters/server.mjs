@@ -8,9 +8,15 @@
 // the statements that make its tables. A date is {"$date": "…Z"}, so that a text
 // that looks like one is told apart.
 //
+// POST /site makes an Auth.js application on the adapter, served under /auth: the
+// body has the secret, the OpenID provider (issuer, clientId, clientSecret) and
+// the session's options. GET /mail answers with the magic links it sent so far.
+//
 // When it listens it prints a line "ready ADDRESS". It ends when standard input
 // closes, so that it cannot outlive the test that started it.
 import { createServer } from 'node:http';
+
+import { Auth } from '@auth/core';
 
 import { open } from './open.mjs';
 
@@ -37,12 +43,48 @@ async function call(method, args) {
   return adapter[method](...args);
 }
 
+const links = [];
+let site;
+
+function newSite({ secret, provider, session }) {
+  return {
+    adapter, secret, session, basePath: '/auth', trustHost: true,
+    providers: [
+      { id: 'op', name: 'Op', type: 'oidc', checks: ['pkce', 'state', 'nonce'], ...provider },
+      { id: 'email', name: 'Email', type: 'email', from: 'no-reply@example.com', maxAge: 86400, sendVerificationRequest: ({ url }) => { links.push(url); } },
+    ],
+    logger: { error: (err) => console.error(err.type ?? err.name, String(err.cause?.err?.message ?? '')), warn() {}, debug() {} },
+  };
+}
+
+async function visit(req, res, body) {
+  const answer = await Auth(new Request(`http://${req.headers.host}${req.url}`, {
+    method: req.method, headers: req.headers, body: body.length ? body : undefined,
+  }), site);
+  res.statusCode = answer.status;
+  for (const [name, value] of answer.headers) if (name !== 'set-cookie') res.setHeader(name, value);
+  res.setHeader('set-cookie', answer.headers.getSetCookie());
+  res.end(Buffer.from(await answer.arrayBuffer()));
+}
+
+async function answer(room, method, body) {
+  switch (room) {
+    case 'adapter': return call(method, JSON.parse(body, untag));
+    case 'site': site = newSite(JSON.parse(body)); return null;
+    case 'mail': return links;
+  }
+  throw new Error(`no route /${room}`);
+}
+
 const server = createServer(async (req, res) => {
   const body = await read(req);
   const [, room, method] = req.url.split('/');
   try {
-    if (room !== 'adapter') throw new Error(`no route ${req.url}`);
-    res.end(JSON.stringify({ value: tag(await call(method, JSON.parse(body, untag))) }));
+    if (room === 'auth') {
+      await visit(req, res, body);
+      return;
+    }
+    res.end(JSON.stringify({ value: tag(await answer(room, method, body)) }));
   } catch (err) {
     res.statusCode = 500;
     res.end(JSON.stringify({ error: `${err?.cause?.message ?? ''} ${err?.stack ?? err}` }));
