@@ -207,7 +207,14 @@ func (q *queries) noteOf(digest string) string {
 
 // subject joins the key by which the book knows a user.
 func (q *queries) subject() string {
-	return ` LEFT JOIN gatebook_subjects k ON k."user_id" = ` + q.d.text(q.t.id, q.t.id.in("u"))
+	id := q.d.text(q.t.id, q.t.id.in("u"))
+	switch {
+	case q.d == mysql && q.t.id.form == numberForm:
+		id = "CAST(" + q.t.id.in("u") + " AS CHAR)"
+	case q.d == mysql: // compared as the subjects' own column says, so that its index is used
+		id = q.t.id.in("u")
+	}
+	return ` LEFT JOIN gatebook_subjects k ON k."user_id" = ` + id
 }
 
 // list returns the arguments ?1 to ?n.

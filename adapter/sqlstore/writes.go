@@ -312,13 +312,12 @@ func (q *queries) id(s string) (any, bool) {
 	case UUID:
 		return s, isUUID(s)
 	}
-	return s, q.d.holds(s)
+	return s, q.d.holds(s) && q.t.id.fits(s)
 }
 
 // steps appends what carries out w.
 func (q *queries) steps(to []step, w gatebook.Write) ([]step, error) {
 	v := &values{q: q}
-	at := len(to)
 	switch w := w.(type) {
 	case gatebook.CreateUser:
 		to = q.createUser(to, v, &w)
@@ -357,7 +356,11 @@ func (q *queries) steps(to []step, w gatebook.Write) ([]step, error) {
 			return nil, gatebook.ErrConflict
 		}
 		v.id(w.UserID)
-		to = append(to, step{change: q.lockUser, args: v.list, user: w.UserID}, q.keepAccount(v.list[0], w.Providers))
+		lock := step{change: q.lockUser, args: slices.Clone(v.list), user: w.UserID}
+		for _, p := range w.Providers {
+			v.key(p)
+		}
+		to = append(to, lock, q.keepAccount(v.list))
 	case gatebook.CreateSession:
 		if w.Session.Token == "" {
 			return nil, errors.New("session token is empty")
@@ -404,10 +407,10 @@ func (q *queries) steps(to []step, w gatebook.Write) ([]step, error) {
 		return nil, fmt.Errorf("unknown write: %w", errors.ErrUnsupported)
 	}
 	switch {
+	case v.none: // whatever else is wrong, there is no such row
+		return nil, gatebook.ErrConflict
 	case v.err != nil:
 		return nil, v.err
-	case v.none || len(to) == at:
-		return nil, gatebook.ErrConflict
 	}
 	return to, nil
 }
@@ -419,9 +422,7 @@ func (q *queries) createUser(to []step, v *values, w *gatebook.CreateUser) []ste
 	case !ok && q.l.ids == Text:
 		v.text(t.id, u.ID) // says why
 	case !ok:
-		v.refuse(fmt.Errorf("the id %q of a new user is no %s, as Users.IDType wants", u.ID, q.l.ids))
-	case !t.id.fits(u.ID) && q.l.ids == Text:
-		v.text(t.id, u.ID)
+		v.refuse(fmt.Errorf("the id %.100q of a new user is no %s, as Users.IDType wants", u.ID, q.l.ids))
 	}
 	v.list = []any{id}
 	columns := []string{t.id.name}
@@ -601,15 +602,14 @@ func (s *Store) Unfit(a *gatebook.Account) []string {
 	return out
 }
 
-// keepAccount looks for an account at one of providers. It comes after a lock of
+// keepAccount looks for an account at one of the providers. It comes after a lock of
 // the user's row: where acts run side by side, neither would see what the other
 // is about to delete.
-func (q *queries) keepAccount(id any, providers []string) step {
+// The arguments are the user's id and the providers.
+func (q *queries) keepAccount(args []any) step {
 	d, a := q.d, q.t.account
-	args := []any{id}
-	in := make([]string, len(providers))
-	for i, p := range providers {
-		args = append(args, p)
+	in := make([]string, len(args)-1)
+	for i := range in {
 		in[i] = d.is(a.col("provider"), "", "?"+strconv.Itoa(i+2))
 	}
 	where := d.is(a.col("userId"), "", "?1") + " AND (" + strings.Join(in, " OR ") + `) AND ("type" <> 'webauthn'`
@@ -628,12 +628,14 @@ func (q *queries) newSession(to []step, v *values, row *gatebook.StoredSession) 
 	v.text(token, key)
 	v.time(q.t.session.col("expires"), row.Expires)
 	v.fill(q.t.session)
+	to = append(to, step{change: q.createSession, args: v.list, user: row.UserID, key: sum})
+	if row.ID == "" { // as a session that another program began, which may be adopted
+		return to
+	}
 	n := &values{q: q}
 	q.note(n, sum, row)
 	v.refuse(n.err)
-	return append(to,
-		step{change: q.createSession, args: v.list, user: row.UserID, key: sum},
-		step{change: q.noteSession, args: n.list, key: sum})
+	return append(to, step{change: q.noteSession, args: n.list, key: sum})
 }
 
 // note adds what Gatebook keeps of a session.

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS gatebook_sessions (
 	provider   varchar(255) NOT NULL,
 	user_agent varchar(1024),
 	KEY gatebook_sessions_user (user_id)
-) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE=InnoDB CHARACTER SET utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!80017 COLLATE utf8mb4_0900_bin */;
 
 -- +goose Down
 DROP TABLE IF EXISTS gatebook_sessions;

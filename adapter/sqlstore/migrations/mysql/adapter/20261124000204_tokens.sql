@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS gatebook_tokens (
 	revoked    smallint      NOT NULL, -- 0 or 1
 	KEY gatebook_tokens_user (user_id),
 	KEY gatebook_tokens_expires (expires)
-) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE=InnoDB CHARACTER SET utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!80017 COLLATE utf8mb4_0900_bin */;
 
 -- +goose Down
 DROP TABLE IF EXISTS gatebook_tokens;

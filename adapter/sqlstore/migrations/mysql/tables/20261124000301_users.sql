@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS `user` (
 	`email`         varchar(320) UNIQUE,
 	`emailVerified` datetime(3), -- UTC
 	`image`         mediumtext
-) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE=InnoDB CHARACTER SET utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!80017 COLLATE utf8mb4_0900_bin */;
 
 -- +goose Down
 -- The tables of Auth.js stay: they may be shared.

@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS `verificationToken` (
 	PRIMARY KEY (`identifier`, `token`),
 	KEY gatebook_verification_token (`token`),
 	KEY gatebook_verification_expires (`expires`)
-) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE=InnoDB CHARACTER SET utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!80017 COLLATE utf8mb4_0900_bin */;
 
 -- +goose Down
 -- The tables of Auth.js stay: they may be shared.
