@@ -261,6 +261,7 @@ func (a *Auth) lookUp(ctx context.Context, act *Act, lost error) error {
 type bookKeys struct {
 	book.Identity
 	sids []byte
+	macs sync.Pool // of hash.Hash under sids
 }
 
 // bookKeys returns the book's keys, read once.

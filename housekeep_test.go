@@ -122,21 +122,15 @@ func TestExpiredSessionsEnd(t *testing.T) {
 		t := d.t
 		const n = 1234
 		d.expire(n, time.Hour)
-		claims := map[string]int{}
 		other := *d
 		other.auth = d.open(d.cfg)
-		d.store.claimed = func(holder string, got bool) {
-			if got {
-				claims[holder]++
-			}
-		}
 		stop, stopOther := d.run(), other.run()
 		pause(4 * time.Minute)
 		stop()
 		stopOther()
 		d.expired(n)
-		if len(claims) != 1 {
-			t.Errorf("claimed by %v, want by one", claims)
+		if got := d.store.kept(); len(got) != 1 {
+			t.Errorf("kept by %v, want one", got)
 		}
 		heard := 0
 		for _, typ := range d.heard.types() {
@@ -179,8 +173,6 @@ func TestHousekeeperStops(t *testing.T) {
 		d.expire(n, time.Hour)
 		var once sync.Once
 		wake := make(chan struct{})
-		var stopped string
-		d.store.claimed = func(holder string, got bool) { stopped = holder }
 		d.store.fault(func(op string, act *gatebook.Act) error {
 			if op == "Commit" && len(act.Writes) > 0 {
 				hang := false
@@ -193,7 +185,6 @@ func TestHousekeeperStops(t *testing.T) {
 		}, nil)
 		stop := d.run()
 		pause(time.Minute + time.Second)
-		first := stopped
 		other := *d
 		other.auth = d.open(d.cfg)
 		stopOther := other.run()
@@ -207,8 +198,8 @@ func TestHousekeeperStops(t *testing.T) {
 		stop()
 		stopOther()
 		d.expired(n)
-		if stopped == first {
-			t.Error("nobody else took over")
+		if got := d.store.kept(); len(got) != 2 {
+			t.Errorf("kept by %v, want that another takes over for good", got)
 		}
 	})
 }
@@ -222,7 +213,7 @@ func TestExpiredOnceInEveryRace(t *testing.T) {
 		d.expire(n, time.Hour)
 		second := d.open(d.cfg)
 		// Everybody thinks that the claim is theirs.
-		d.store.claims = func() bool { return true }
+		d.store.freeForAll = true
 		other := *d
 		other.auth = second
 		stop, stopOther := d.run(), other.run()
