@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"slices"
 	"sync"
 
@@ -171,9 +173,16 @@ func (a *Auth) foreignSID(ctx context.Context, identifier string) (string, error
 	if err != nil {
 		return "", err
 	}
-	mac := hmac.New(sha256.New, id.sids)
-	mac.Write([]byte(identifier))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16]), nil
+	// Most of the work is the key's, and it is done for each token that has no sid.
+	mac, ok := id.macs.Get().(hash.Hash)
+	if !ok {
+		mac = hmac.New(sha256.New, id.sids)
+	}
+	defer id.macs.Put(mac)
+	mac.Reset()
+	_, _ = io.WriteString(mac, identifier) // a hash takes everything
+	var sum [sha256.Size]byte
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(sum[:0])[:16]), nil
 }
 
 // sid returns the sid of a row. One that another program began gets it from its

@@ -316,8 +316,8 @@ type store struct {
 	commits int
 	hangs   bool // commits wait for the end of their context
 
-	claimed func(holder string, got bool) // is told who did the housekeeping
-	claims  func() bool                   // instead of the store's answer
+	keepers    []string // who claimed the housekeeping, each time
+	freeForAll bool     // everybody may
 }
 
 func (s *store) hang(yes bool) {
@@ -385,13 +385,19 @@ func (s *store) ExtendSession(ctx context.Context, token gatebook.Secret, expire
 
 func (s *store) Claim(ctx context.Context, holder string, d time.Duration) (bool, error) {
 	got, err := faulty(s, "Claim", nil, func() (bool, error) { return s.Store.Claim(ctx, holder, d) })
-	if err == nil && s.claims != nil {
-		got = s.claims()
-	}
-	if s.claimed != nil {
-		s.claimed(holder, got)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got = got || s.freeForAll; got {
+		s.keepers = append(s.keepers, holder)
 	}
 	return got, err
+}
+
+// kept returns who did the housekeeping, in order.
+func (s *store) kept() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Compact(slices.Clone(s.keepers))
 }
 
 func (s *store) Expired(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {

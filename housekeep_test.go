@@ -115,28 +115,21 @@ func (d *desk) expired(n int, beside ...string) {
 }
 
 // TestExpiredSessionsEnd: expired database sessions end with an event each, however
-// many there are and whoever began them, on one of two servers at a time, whatever
-// the strategy is now.
+// many there are and whoever began them, on one of two servers at a time.
 func TestExpiredSessionsEnd(t *testing.T) {
-	both(t, func(d *desk) {
-		t := d.t
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, listing(gatebook.StrategyDatabase))
 		const n = 1234
 		d.expire(n, time.Hour)
-		claims := map[string]int{}
 		other := *d
 		other.auth = d.open(d.cfg)
-		d.store.claimed = func(holder string, got bool) {
-			if got {
-				claims[holder]++
-			}
-		}
 		stop, stopOther := d.run(), other.run()
 		pause(4 * time.Minute)
 		stop()
 		stopOther()
 		d.expired(n)
-		if len(claims) != 1 {
-			t.Errorf("claimed by %v, want by one", claims)
+		if got := d.store.kept(); len(got) != 1 {
+			t.Errorf("kept by %v, want one", got)
 		}
 		heard := 0
 		for _, typ := range d.heard.types() {
@@ -151,6 +144,21 @@ func TestExpiredSessionsEnd(t *testing.T) {
 			if h := e.Header; h.Type == record.TypeSessionExpired && (h.ActorType != record.ActorSystem || h.Initiator != "system" || h.Source != record.SourceGatebook) {
 				t.Fatalf("header %+v", h)
 			}
+		}
+	})
+}
+
+// With token sessions the rows are another program's, if there are any.
+func TestRowsOfAnotherStrategyStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, listing(gatebook.StrategyJWT))
+		d.expire(3, time.Hour)
+		stop := d.run()
+		pause(4 * time.Minute)
+		stop()
+		d.checkTypes()
+		if left, err := d.store.Expired(t.Context(), time.Now()); len(left) != 3 || err != nil {
+			t.Errorf("left are %d, %v", len(left), err)
 		}
 	})
 }
@@ -179,8 +187,6 @@ func TestHousekeeperStops(t *testing.T) {
 		d.expire(n, time.Hour)
 		var once sync.Once
 		wake := make(chan struct{})
-		var stopped string
-		d.store.claimed = func(holder string, got bool) { stopped = holder }
 		d.store.fault(func(op string, act *gatebook.Act) error {
 			if op == "Commit" && len(act.Writes) > 0 {
 				hang := false
@@ -193,7 +199,6 @@ func TestHousekeeperStops(t *testing.T) {
 		}, nil)
 		stop := d.run()
 		pause(time.Minute + time.Second)
-		first := stopped
 		other := *d
 		other.auth = d.open(d.cfg)
 		stopOther := other.run()
@@ -207,8 +212,8 @@ func TestHousekeeperStops(t *testing.T) {
 		stop()
 		stopOther()
 		d.expired(n)
-		if stopped == first {
-			t.Error("nobody else took over")
+		if got := d.store.kept(); len(got) != 2 {
+			t.Errorf("kept by %v, want that another takes over for good", got)
 		}
 	})
 }
@@ -222,7 +227,7 @@ func TestExpiredOnceInEveryRace(t *testing.T) {
 		d.expire(n, time.Hour)
 		second := d.open(d.cfg)
 		// Everybody thinks that the claim is theirs.
-		d.store.claims = func() bool { return true }
+		d.store.freeForAll = true
 		other := *d
 		other.auth = second
 		stop, stopOther := d.run(), other.run()

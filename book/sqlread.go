@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,82 +133,122 @@ func (q *selectQuery) build(sel Selection) (string, []any) {
 	if sel.Reverse {
 		direction = " DESC"
 	}
+	// The limit is written out: with a parameter PostgreSQL would take a tenth of
+	// the table for the page.
+	limit := direction + " LIMIT " + strconv.Itoa(sel.Limit)
 	q.add("SELECT page.seq, page.recorded_at, page.header, b.class, b.subject, b.bytes FROM (")
-	switch {
-	case len(sel.Terms) > 0:
-		q.byTerm(sel)
-	case len(q.types) > 0:
-		q.byTypes(sel, direction)
-	case sel.Outcome != "" && sel.Outcome != record.Success:
-		// Its index has only what failed: the second condition says so.
-		q.byLog(sel, "gatebook_log_outcome", "l.outcome <> 'success' AND ")
-	default:
-		q.byLog(sel, "", "")
+	parts := q.parts(sel)
+	for i, p := range parts {
+		if i > 0 {
+			q.add(" UNION ALL ")
+		}
+		pinned := q.pinned(p)
+		// Each part is in the order of seq along its index. Where the database does
+		// not merge them, each is cut to the limit first.
+		if !pinned && (len(parts) == 1 || q.dialect.Merges) {
+			q.part(sel, p)
+			continue
+		}
+		q.add("SELECT * FROM (")
+		q.part(sel, p)
+		q.add(" ORDER BY ")
+		if pinned {
+			q.add(strings.Join(append(slices.Clone(p.columns), ""), direction+", "))
+		}
+		q.add(p.seq + limit + ") AS part" + strconv.Itoa(i))
 	}
-	q.add(" ORDER BY seq"+direction+" LIMIT ?", sel.Limit)
+	q.add(" ORDER BY seq" + limit)
 	q.add(") AS page LEFT JOIN gatebook_blocks AS b ON b.seq = page.seq ORDER BY page.seq" + direction + ", b.position")
 	return q.text.String(), q.args
 }
 
-// byTypes puts the entries of several types together. Each part is in order of
-// seq along its index; where the database does not merge them each is cut to the
-// limit first.
-func (q *selectQuery) byTypes(sel Selection, direction string) {
-	for i, t := range q.types {
-		if i > 0 {
-			q.add(" UNION ALL ")
-		}
-		if !q.dialect.Merges {
-			q.add("SELECT * FROM (")
-		}
-		q.byLog(sel, "gatebook_log_type", "l.type = ? AND ", t)
-		if !q.dialect.Merges {
-			q.add(fmt.Sprintf(" ORDER BY l.seq%s LIMIT ?) AS part%d", direction, i), sel.Limit)
-		}
-	}
+// part is a way to entries: along an index on columns, which have these values,
+// and seq; without columns along seq.
+type part struct {
+	from    string
+	index   string // to be told; empty where the database finds it
+	columns []string
+	values  []any
+	seq     string
+	also    string // another condition, which the index has
 }
 
-// byTerm goes along the first term's rows, and asks for the others' and the
-// log's by key.
-func (q *selectQuery) byTerm(sel Selection) {
-	first := sel.Terms[0]
-	q.add("SELECT s.seq AS seq, l.recorded_at, l.header FROM gatebook_search AS s"+q.dialect.JoinInOrder+"gatebook_log AS l ON l.seq = s.seq"+
-		" WHERE s.kind = ? AND s.token = ? AND ", first.Kind, first.Token[:])
-	q.bound("s.seq")
-	for _, t := range sel.Terms[1:] {
-		q.add(" AND EXISTS (SELECT 1 FROM gatebook_search AS o WHERE o.kind = ? AND o.token = ? AND o.seq = s.seq)", t.Kind, t.Token[:])
-	}
-	if len(q.types) > 0 {
-		q.add(" AND l.type IN (" + tuples(len(q.types), "?") + ")")
-		for _, t := range q.types {
-			q.args = append(q.args, t)
+// pinned reports whether p is held on its index by the condition and the order,
+// for a database that cannot be told which index to use.
+func (q *selectQuery) pinned(p part) bool {
+	return len(p.columns) > 0 && q.dialect.UseIndex("any") == ""
+}
+
+// parts returns the ways to what sel asks for.
+func (q *selectQuery) parts(sel Selection) []part {
+	log := part{from: "gatebook_log AS l", seq: "l.seq"}
+	switch {
+	case len(sel.Terms) > 0:
+		t := sel.Terms[0]
+		return []part{{
+			from:    "gatebook_search AS s" + q.dialect.JoinInOrder + "gatebook_log AS l ON l.seq = s.seq",
+			columns: []string{"s.kind", "s.token"}, values: []any{t.Kind, t.Token[:]}, seq: "s.seq",
+		}}
+	case len(q.types) > 0:
+		log.index, log.columns = "gatebook_log_type", []string{"l.type"}
+		parts := make([]part, len(q.types))
+		for i, t := range q.types {
+			parts[i] = log
+			parts[i].values = []any{t}
 		}
+		return parts
+	case sel.Outcome != "" && sel.Outcome != record.Success:
+		// Elsewhere than on MySQL the index has only what failed: the other
+		// condition says so.
+		log.index, log.columns, log.values = "gatebook_log_outcome", []string{"l.outcome"}, []any{sel.Outcome}
+		log.also = " AND l.outcome <> 'success'"
 	}
-	q.rest(sel)
+	return []part{log}
 }
 
-// byLog goes along an index, named because SQLite takes a range of seq for more
-// selective than a type, or along seq.
-func (q *selectQuery) byLog(sel Selection, index, condition string, args ...any) {
-	q.add("SELECT l.seq AS seq, l.recorded_at, l.header FROM gatebook_log AS l")
-	if index != "" {
-		q.add(q.dialect.UseIndex(index))
+// part adds the statement of p, without its order. A database that takes the
+// name of an index is told it, because a range of seq may seem more selective.
+// One that does not is told where in the index to begin and to end: no other
+// index serves that, nor the order that goes with it.
+func (q *selectQuery) part(sel Selection, p part) {
+	q.add("SELECT " + p.seq + " AS seq, l.recorded_at, l.header FROM " + p.from)
+	if !q.pinned(p) {
+		if p.index != "" {
+			q.add(q.dialect.UseIndex(p.index))
+		}
+		q.add(" WHERE "+strings.Join(append(slices.Clone(p.columns), ""), " = ? AND "), p.values...)
+		q.add(p.seq+" > ?", q.after)
+		if q.before > 0 {
+			q.add(" AND "+p.seq+" < ?", q.before)
+		}
+	} else {
+		before := q.before
+		if before == 0 {
+			before = math.MaxInt64
+		}
+		row := "(" + strings.Join(p.columns, ", ") + ", " + p.seq + ")"
+		place := "(" + tuples(len(p.columns)+1, "?") + ")"
+		q.add(" WHERE "+row+" > "+place, append(slices.Clone(p.values), q.after)...)
+		q.add(" AND "+row+" < "+place, append(slices.Clone(p.values), before)...)
 	}
-	q.add(" WHERE "+condition, args...)
-	q.bound("l.seq")
-	q.rest(sel)
-}
-
-func (q *selectQuery) bound(column string) {
-	q.add(column+" > ?", q.after)
-	if q.before > 0 {
-		q.add(" AND "+column+" < ?", q.before)
-	}
+	q.add(p.also)
+	q.rest(sel, p)
 }
 
 // rest adds the conditions that are only looked at, entry by entry.
-func (q *selectQuery) rest(sel Selection) {
-	if sel.Outcome != "" {
+func (q *selectQuery) rest(sel Selection, p part) {
+	if len(sel.Terms) > 0 {
+		for _, t := range sel.Terms[1:] {
+			q.add(" AND EXISTS (SELECT 1 FROM gatebook_search AS o WHERE o.kind = ? AND o.token = ? AND o.seq = s.seq)", t.Kind, t.Token[:])
+		}
+		if len(q.types) > 0 {
+			q.add(" AND l.type IN (" + tuples(len(q.types), "?") + ")")
+			for _, t := range q.types {
+				q.args = append(q.args, t)
+			}
+		}
+	}
+	if sel.Outcome != "" && !slices.Contains(p.columns, "l.outcome") {
 		q.add(" AND l.outcome = ?", sel.Outcome)
 	}
 	if !sel.Until.IsZero() {

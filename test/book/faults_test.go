@@ -11,17 +11,15 @@ import (
 	"testing"
 	"time"
 
-	"modernc.org/sqlite"
-
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/internal/sqldb"
 )
 
-// faulty is a driver over SQLite's that loses connections and lets tests act
+// faulty is a driver over another that loses connections and lets tests act
 // between statements.
 type faulty struct {
 	driver.Driver
-	path string
+	address string
 
 	mu     sync.Mutex
 	commit func(commit func() error) error // nil for none
@@ -29,11 +27,11 @@ type faulty struct {
 }
 
 func (f *faulty) Connect(context.Context) (driver.Conn, error) {
-	c, err := f.Open("file:" + f.path + "?" + settings)
+	c, err := f.Open(f.address)
 	if err != nil {
 		return nil, err
 	}
-	return &faultyConn{c.(sqliteConn), f}, nil
+	return &faultyConn{c.(fullConn), f}, nil
 }
 
 func (f *faulty) onCommit(fn func(commit func() error) error) {
@@ -42,8 +40,8 @@ func (f *faulty) onCommit(fn func(commit func() error) error) {
 	f.commit = fn
 }
 
-// sqliteConn is what a connection of SQLite's driver can do.
-type sqliteConn interface {
+// fullConn is what a connection of our drivers can do.
+type fullConn interface {
 	driver.Conn
 	driver.ConnBeginTx
 	driver.ConnPrepareContext
@@ -52,12 +50,12 @@ type sqliteConn interface {
 }
 
 type faultyConn struct {
-	sqliteConn
+	fullConn
 	f *faulty
 }
 
 func (c *faultyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	tx, err := c.sqliteConn.BeginTx(ctx, opts)
+	tx, err := c.fullConn.BeginTx(ctx, opts)
 	return &faultyTx{tx, c}, err
 }
 
@@ -68,7 +66,7 @@ func (c *faultyConn) QueryContext(ctx context.Context, text string, args []drive
 	if fn != nil {
 		fn(text, args)
 	}
-	return c.sqliteConn.QueryContext(ctx, text, args)
+	return c.fullConn.QueryContext(ctx, text, args)
 }
 
 type faultyTx struct {
@@ -89,11 +87,16 @@ func (t *faultyTx) Commit() error {
 
 func newFaulty(t *testing.T) (*faulty, *book.Book) {
 	t.Helper()
-	_, path := newDB(t)
-	f := &faulty{Driver: &sqlite.Driver{}, path: path}
+	return databases["sqlite"].faulty(t)
+}
+
+func (d database) faulty(t *testing.T) (*faulty, *book.Book) {
+	t.Helper()
+	db, address := d.migrated(t)
+	f := &faulty{Driver: db.SQL().Driver(), address: address}
 	p := sql.OpenDB(connector{f})
 	t.Cleanup(func() { p.Close() })
-	return f, newBook(t, book.NewSQL(sqldb.New(p, sqldb.SQLite)))
+	return f, newBook(t, book.NewSQL(sqldb.New(p, d.dialect)))
 }
 
 type connector struct{ *faulty }
@@ -153,7 +156,7 @@ func TestReadUntilWhileNumbering(t *testing.T) {
 	add(t, b, event{})
 	drain(t, b)
 	until := all(t, b)[0].RecordedAt.Add(time.Millisecond)
-	other := newBook(t, book.NewSQL(openDB(t, f.path)))
+	other := newBook(t, book.NewSQL(databases["sqlite"].open(t, f.address)))
 	once := sync.OnceFunc(func() {
 		for !time.Now().After(until.Add(time.Millisecond)) {
 		}

@@ -16,33 +16,13 @@ import (
 // same once somebody has run ANALYZE.
 func TestPlans(t *testing.T) {
 	f, b := newFaulty(t)
+	db := databases["sqlite"].open(t, f.address)
 	for range 20 {
 		add(t, b, event{User: "u", Email: "ada@example.com", IP: "192.0.2.1", Session: "s"},
 			event{Type: record.TypeSessionRevoked}, event{Type: record.TypeSessionExpired}, event{Outcome: record.Failure})
 	}
 	drain(t, b)
-	db := openDB(t, f.path)
-	now := time.Now()
-	filters := map[string]book.Filter{
-		"nothing":      {},
-		"user":         {UserID: "u"},
-		"email":        {Email: "ada@example.com"},
-		"ip":           {IP: "192.0.2.1"},
-		"session":      {Session: "s"},
-		"type":         {Types: []string{"signIn"}},
-		"types":        {Types: []string{"signIn", "session."}},
-		"prefix":       {Types: []string{"session."}},
-		"failure":      {Outcome: record.Failure},
-		"unknown":      {Outcome: record.Unknown},
-		"success":      {Outcome: record.Success},
-		"time":         {Since: now.Add(-time.Hour), Until: now.Add(time.Hour)},
-		"type, time":   {Types: []string{"signIn", "session."}, Since: now.Add(-time.Hour), Until: now.Add(time.Hour)},
-		"two terms":    {UserID: "u", IP: "192.0.2.1"},
-		"user, type":   {UserID: "u", Types: []string{"session."}, Outcome: record.Failure},
-		"failed, type": {Types: []string{"signIn"}, Outcome: record.Failure},
-		"everything": {UserID: "u", Email: "ada@example.com", IP: "192.0.2.1", Session: "s", Types: []string{"signIn", "session."},
-			Outcome: record.Failure, Since: now.Add(-time.Hour), Until: now.Add(time.Hour)},
-	}
+	filters := filtersOf(time.Now())
 	// The index that makes the filter cheap.
 	index := func(f book.Filter) string {
 		switch {
@@ -57,12 +37,8 @@ func TestPlans(t *testing.T) {
 		}
 	}
 	planned := 0
-	check := func(name, index, text string, args []driver.NamedValue) {
+	check := func(name, index, text string, values []any) {
 		t.Helper()
-		values := make([]any, len(args))
-		for i, a := range args {
-			values[i] = a.Value
-		}
 		rows, err := db.SQL().Query("EXPLAIN QUERY PLAN "+text, values...)
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
@@ -99,21 +75,7 @@ func TestPlans(t *testing.T) {
 		t.Helper()
 		for _, q := range []book.Query{{}, {Reverse: true}, {After: 3, Before: 60}, {After: 3, Before: 60, Reverse: true}} {
 			q.Filter = filter
-			type sent struct {
-				text string
-				args []driver.NamedValue
-			}
-			var all []sent
-			f.mu.Lock()
-			f.query = func(text string, args []driver.NamedValue) { all = append(all, sent{text, args}) }
-			f.mu.Unlock()
-			_, err := b.Read(t.Context(), q)
-			f.mu.Lock()
-			f.query = nil
-			f.mu.Unlock()
-			if err != nil {
-				t.Fatal(err)
-			}
+			all := f.sent(t, b, q)
 			for _, s := range all {
 				check(fmt.Sprintf("%s, after %d, before %d, reverse %v", name, q.After, q.Before, q.Reverse), index(filter), s.text, s.args)
 			}
@@ -130,4 +92,58 @@ func TestPlans(t *testing.T) {
 	if planned < 2*4*len(filters) {
 		t.Errorf("%d statements were looked at only", planned)
 	}
+}
+
+// filtersOf returns a filter of every kind, with times around now.
+func filtersOf(now time.Time) map[string]book.Filter {
+	return map[string]book.Filter{
+		"nothing":      {},
+		"user":         {UserID: "u"},
+		"email":        {Email: "ada@example.com"},
+		"ip":           {IP: "192.0.2.1"},
+		"session":      {Session: "s"},
+		"type":         {Types: []string{"signIn"}},
+		"types":        {Types: []string{"signIn", "session."}},
+		"prefix":       {Types: []string{"session."}},
+		"failure":      {Outcome: record.Failure},
+		"unknown":      {Outcome: record.Unknown},
+		"success":      {Outcome: record.Success},
+		"time":         {Since: now.Add(-time.Hour), Until: now.Add(time.Hour)},
+		"type, time":   {Types: []string{"signIn", "session."}, Since: now.Add(-time.Hour), Until: now.Add(time.Hour)},
+		"two terms":    {UserID: "u", IP: "192.0.2.1"},
+		"user, type":   {UserID: "u", Types: []string{"session."}, Outcome: record.Failure},
+		"failed, type": {Types: []string{"signIn"}, Outcome: record.Failure},
+		"everything": {UserID: "u", Email: "ada@example.com", IP: "192.0.2.1", Session: "s", Types: []string{"signIn", "session."},
+			Outcome: record.Failure, Since: now.Add(-time.Hour), Until: now.Add(time.Hour)},
+	}
+}
+
+// query is a statement that was sent.
+type query struct {
+	text string
+	args []any
+}
+
+// sent returns the statements that a Read of q sends.
+func (f *faulty) sent(t *testing.T, b *book.Book, q book.Query) (all []query) {
+	t.Helper()
+	hook := func(text string, args []driver.NamedValue) {
+		values := make([]any, len(args))
+		for i, a := range args {
+			values[i] = a.Value
+		}
+		all = append(all, query{text, values})
+	}
+	set := func(hook func(string, []driver.NamedValue)) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.query = hook
+	}
+	set(hook)
+	_, err := b.Read(t.Context(), q)
+	set(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
