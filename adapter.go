@@ -22,6 +22,9 @@ var (
 	// ErrCommitUnknown says that the connection was lost while the act was
 	// being committed, so that it may or may not have happened.
 	ErrCommitUnknown = errors.New("gatebook: commit outcome unknown")
+	// ErrUnfit says that a table of the store cannot hold a value of a write: it is
+	// too long, or of another type. Nothing was written. The error says which.
+	ErrUnfit = errors.New("gatebook: the store cannot hold it")
 )
 
 // Adapter keeps users, accounts, sessions, verification tokens and the outbox
@@ -112,9 +115,8 @@ type IDMaker interface {
 // hold every account. Without it every account is given to it whole.
 type AccountLimiter interface {
 	// Unfit names the fields of a, by their names in RFC 6749, Section 5.1, such
-	// as access_token, or expires_at, that the table has no room for. They are
-	// left out of [LinkAccount], and an event tells of it. A longer value is never
-	// cut.
+	// as access_token, that the table has no room for. They are left out of
+	// [LinkAccount], and an event tells of it. A longer value is never cut.
 	Unfit(a *Account) []string
 }
 
@@ -124,6 +126,15 @@ type Runner interface {
 	// Run works until ctx ends and then returns nil. [Auth.Run] calls it, and logs
 	// its error.
 	Run(ctx context.Context) error
+}
+
+// WriteChecker is an ability that an [Adapter] may have whose tables cannot hold
+// every value. Without it that is found out when the write is carried out.
+type WriteChecker interface {
+	// CheckWrite returns an error that matches ErrUnfit when the store could not
+	// carry out w whatever rows it has. It looks at none. Without the id of a
+	// user it is about one whose id the store makes.
+	CheckWrite(ctx context.Context, w Write) error
 }
 
 // Query is what an act asks before it decides. Zero members are not asked.

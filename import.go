@@ -3,12 +3,9 @@ package gatebook
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"github.com/google/uuid"
 
 	"github.com/gatebook/gatebook/record"
 )
@@ -131,6 +128,10 @@ func (x *importing) add(ctx context.Context, at int, u ImportUser) error {
 		x.out[at] = Imported{Refused: reason}
 		return nil
 	}
+	if reason, err := x.unfit(ctx, &u); reason != "" || err != nil {
+		x.out[at] = Imported{Refused: reason}
+		return err
+	}
 	for _, k := range u.keys() {
 		if _, twice := x.met[k]; !twice {
 			continue
@@ -163,6 +164,39 @@ func (x *importing) add(ctx context.Context, at int, u ImportUser) error {
 		return x.flush(ctx)
 	}
 	return nil
+}
+
+// unfit says what of a user the store cannot hold; empty when it can hold all.
+// Tokens that it cannot hold are left out and no question.
+func (x *importing) unfit(ctx context.Context, u *ImportUser) (string, error) {
+	checker, _ := x.t.a.adapter.(WriteChecker)
+	check := func(w Write) error {
+		if checker == nil {
+			return nil
+		}
+		return checker.CheckWrite(ctx, w)
+	}
+	if err := check(CreateUser{User: u.User}); err != nil {
+		return unfitReason(err)
+	}
+	for _, acc := range u.Accounts {
+		kept, _, err := x.t.a.fit(&acc)
+		if err != nil {
+			return err.Error(), nil //nolint:nilerr // it is the refusal
+		}
+		if err := check(LinkAccount{Account: kept}); err != nil {
+			return unfitReason(err)
+		}
+	}
+	return "", nil
+}
+
+// reasonOf parts what a user is refused for from an error of the store.
+func unfitReason(err error) (string, error) {
+	if errors.Is(err, ErrUnfit) {
+		return strings.TrimPrefix(err.Error(), ErrUnfit.Error()+": "), nil
+	}
+	return "", err
 }
 
 // meet says what becomes of a user who shares something with one before it, in
@@ -220,25 +254,28 @@ func (x *importing) commit(ctx context.Context, users []place) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	act := &Act{}
+	var c change
 	ids := make([]string, len(users))
 	for i, p := range users {
 		if p.User.ID == "" { // of this try alone: on a conflict the user is looked for without it
-			p.User.ID = uuid.NewString()
+			id, err := x.t.a.newUserID(ctx, &p.User, nil)
+			if err != nil {
+				return err
+			}
+			p.User.ID = id
 		}
 		ids[i] = p.User.ID
-		writes, events, err := x.act(ctx, p.ImportUser)
+		one, err := x.act(ctx, p.ImportUser)
 		if err != nil {
 			return err
 		}
-		entries, err := x.t.a.entries(ctx, events)
-		if err != nil {
-			return err
-		}
-		act.Writes = append(act.Writes, writes...)
-		act.Entries = append(act.Entries, entries...)
+		c.add(one)
 	}
-	if err := x.t.a.commit(ctx, act); err != nil {
+	entries, err := x.t.a.entries(ctx, c.events)
+	if err != nil {
+		return err
+	}
+	if err := x.t.a.commit(ctx, &Act{Writes: c.writes, Entries: entries}); err != nil {
 		return err
 	}
 	for i, p := range users {
@@ -248,25 +285,30 @@ func (x *importing) commit(ctx context.Context, users []place) error {
 }
 
 // act returns what makes one user, and what tells of it.
-func (x *importing) act(ctx context.Context, u ImportUser) ([]Write, []told, error) {
+func (x *importing) act(ctx context.Context, u ImportUser) (c change, err error) {
 	r, actor, err := x.t.recorder(ctx)
 	if err != nil {
-		return nil, nil, err
+		return c, err
 	}
-	keys := keys{subject: record.NewKey(), actor: actor}
+	k := keys{subject: record.NewKey(), actor: actor}
 	created := &CreateUserEvent{Envelope: r.envelope(record.TypeCreateUser), User: &u.User}
 	created.Subject = u.User.ID
-	writes := []Write{CreateUser{User: u.User, Subject: keys.subject}}
-	events := []told{{created, keys}}
+	c.does(created, k, CreateUser{User: u.User, Subject: k.subject})
 	for _, acc := range u.Accounts {
 		acc.UserID = u.User.ID
+		kept, omitted, err := x.t.a.fit(&acc)
+		if err != nil {
+			return c, err
+		}
 		r.auth = AuthInfo{Provider: acc.Provider, Method: acc.Type}
 		linked := &LinkAccountEvent{Envelope: r.envelope(record.TypeLinkAccount), User: &u.User, Account: &acc}
 		linked.Subject = u.User.ID
-		writes = append(writes, LinkAccount{Account: acc})
-		events = append(events, told{linked, keys})
+		c.does(linked, k, LinkAccount{Account: kept})
+		if len(omitted) > 0 {
+			c.does(r.tokensOmitted(&u.User, &acc, omitted), k)
+		}
 	}
-	return writes, events, nil
+	return c, nil
 }
 
 // metImport looks whether the user is there, and says so; isNew says that
@@ -282,7 +324,7 @@ func (a *Auth) metImport(ctx context.Context, u *ImportUser) (result Imported, i
 		if len(u.Accounts) > 0 {
 			q.Account = u.Accounts[i].key()
 		}
-		f, err := a.adapter.Find(ctx, q)
+		f, err := a.find(ctx, q)
 		if err != nil {
 			return Imported{}, false, fmt.Errorf("look for the user: %w", err)
 		}
@@ -326,103 +368,4 @@ func whoIs(u *User, found *Found, owner string) (id, refused string) {
 		return "", fmt.Sprintf("its address is that of the user %q", found.ByEmail.User.ID)
 	}
 	return "", ""
-}
-
-// normal returns a copy in the form in which users are stored.
-func (u ImportUser) normal() ImportUser {
-	out := ImportUser{User: *u.User.clone()}
-	out.User.Email = record.LowerAddress(out.User.Email)
-	out.User.EmailVerified = cut(out.User.EmailVerified)
-	for _, acc := range u.Accounts {
-		acc.UserID, acc.Reply = "", Claims{}
-		out.Accounts = append(out.Accounts, acc)
-	}
-	return out
-}
-
-// maxImportID is the most bytes of an id: what the columns of Auth.js's tables
-// for MySQL hold.
-const maxImportID = 255
-
-// wrong says what is wrong with a user by itself; empty when nothing is.
-func (u *ImportUser) wrong() string {
-	if u.User.ID == "" && u.User.Email == "" && len(u.Accounts) == 0 {
-		return "it has neither id, email nor account, so that nobody could tell whether it is there already"
-	}
-	if u.User.Email == "" && !u.User.EmailVerified.IsZero() {
-		return "emailVerified is set without an email"
-	}
-	fields := []struct {
-		name, value string
-		limit       int
-	}{
-		{"id", u.User.ID, maxImportID}, {"email", u.User.Email, maxAddress},
-		{"name", u.User.Name, maxImportText}, {"image", u.User.Image, maxImportText},
-	}
-	for _, f := range fields {
-		if why := wrongText(f.value, f.limit); why != "" {
-			return f.name + " " + why
-		}
-	}
-	if u.User.Email != "" && !isAddress(u.User.Email) {
-		return "email is no e-mail address"
-	}
-	seen := map[AccountKey]bool{}
-	for i := range u.Accounts {
-		acc := &u.Accounts[i]
-		if why := acc.wrong(); why != "" {
-			return why
-		}
-		if seen[acc.key()] {
-			return fmt.Sprintf("the account %q at %q is there twice", acc.ProviderAccountID, acc.Provider)
-		}
-		seen[acc.key()] = true
-	}
-	return ""
-}
-
-// maxImportText is the most bytes of a name, a picture's address or a token:
-// pictures are addresses, and tokens of 64 kB have been seen.
-const maxImportText = 128 << 10
-
-func (a *Account) wrong() string {
-	for _, f := range []struct {
-		name, value string
-		limit       int
-		need        bool
-	}{
-		{"provider", a.Provider, maxImportID, true}, {"providerAccountId", a.ProviderAccountID, maxImportID, true},
-		{"type", a.Type, maxImportID, true}, {"access_token", string(a.AccessToken), maxImportText, false},
-		{"refresh_token", string(a.RefreshToken), maxImportText, false}, {"id_token", string(a.IDToken), maxImportText, false},
-		{"token_type", a.TokenType, maxImportText, false}, {"scope", a.Scope, maxImportText, false},
-		{"session_state", a.SessionState, maxImportText, false},
-	} {
-		if f.need && f.value == "" {
-			return "the account has no " + f.name
-		}
-		if why := wrongText(f.value, f.limit); why != "" {
-			return f.name + " " + why
-		}
-	}
-	return ""
-}
-
-// wrongText says why a text cannot be stored everywhere; empty when it can.
-func wrongText(s string, limit int) string {
-	switch {
-	case len(s) > limit:
-		return fmt.Sprintf("has %d bytes, more than %d", len(s), limit)
-	case !utf8.ValidString(s):
-		return "is no UTF-8"
-	case strings.Contains(s, "\x00"):
-		return "holds a NUL byte"
-	}
-	return ""
-}
-
-// isAddress is wider than looksLikeAddress: what another system has mailed to is
-// an address, and only what no mail system takes for one is none.
-func isAddress(s string) bool {
-	at := strings.LastIndexByte(s, '@')
-	return at > 0 && at < len(s)-1 && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
 }

@@ -207,7 +207,7 @@ func TestImportBadUsers(t *testing.T) {
 		change(&a)
 		return gatebook.ImportUser{Accounts: []gatebook.Account{a}}
 	}
-	long := string(make([]byte, 256))
+	long := string(make([]byte, 1025))
 	for _, tt := range []struct {
 		user gatebook.ImportUser
 		want string
@@ -216,13 +216,13 @@ func TestImportBadUsers(t *testing.T) {
 		{gatebook.ImportUser{User: gatebook.User{ID: "1", EmailVerified: time.Now()}}, "emailVerified is set without an email"},
 		{gatebook.ImportUser{User: gatebook.User{Email: "ada"}}, "email is no e-mail address"},
 		{gatebook.ImportUser{User: gatebook.User{Email: "ada@example.com\nBcc: x@example.com"}}, "email is no e-mail address"},
-		{gatebook.ImportUser{User: gatebook.User{ID: "a\x00b"}}, "id holds a NUL byte"},
-		{gatebook.ImportUser{User: gatebook.User{ID: "1", Name: "\xff"}}, "name is no UTF-8"},
-		{gatebook.ImportUser{User: gatebook.User{ID: long}}, "id has 256 bytes, more than 255"},
+		{gatebook.ImportUser{User: gatebook.User{ID: "a\x00b"}}, "id has a NUL byte"},
+		{gatebook.ImportUser{User: gatebook.User{ID: "1", Name: "\xff"}}, "name is not UTF-8"},
+		{gatebook.ImportUser{User: gatebook.User{ID: long}}, "id has 1025 bytes, at most 1024 are kept"},
 		{account(func(a *gatebook.Account) { a.Provider = "" }), "the account has no provider"},
 		{account(func(a *gatebook.Account) { a.ProviderAccountID = "" }), "the account has no providerAccountId"},
 		{account(func(a *gatebook.Account) { a.Type = "" }), "the account has no type"},
-		{account(func(a *gatebook.Account) { a.AccessToken = "secret\x00" }), "access_token holds a NUL byte"},
+		{account(func(a *gatebook.Account) { a.AccessToken = "secret\x00" }), "access_token has a NUL byte"},
 		{gatebook.ImportUser{Accounts: []gatebook.Account{githubAccount("1"), githubAccount("1")}}, `the account "1" at "github" is there twice`},
 	} {
 		if got := imports(t, d, nil, tt.user)[0]; got != (gatebook.Imported{Refused: tt.want}) {
@@ -231,5 +231,57 @@ func TestImportBadUsers(t *testing.T) {
 	}
 	if n := len(d.entries()); n != 0 {
 		t.Errorf("%d entries", n)
+	}
+}
+
+// picky makes ids, has no room for access tokens, and none for the id "long".
+type picky struct {
+	*store
+	made int
+}
+
+func (p *picky) NewUserID(context.Context, gatebook.User, *sql.Tx) (string, error) {
+	p.made++
+	return fmt.Sprint(p.made), nil
+}
+
+func (*picky) Unfit(a *gatebook.Account) []string {
+	if a.AccessToken != "" {
+		return []string{"access_token"}
+	}
+	return nil
+}
+
+func (*picky) CheckWrite(_ context.Context, w gatebook.Write) error {
+	if u, ok := w.(gatebook.CreateUser); ok && u.User.ID == "long" {
+		return fmt.Errorf("%w: column \"id\" holds 3 characters", gatebook.ErrUnfit)
+	}
+	return nil
+}
+
+// What the store cannot hold is refused, in a dry run too; a token that it cannot
+// hold is left out and told of, and ids are made by the store that makes them.
+func TestImportWhatFits(t *testing.T) {
+	var p *picky
+	d := newDesk(t, func(d *desk, c *gatebook.Config) {
+		p = &picky{store: d.store}
+		c.Adapter = p
+	})
+	users := []gatebook.ImportUser{{User: gatebook.User{ID: "long"}}, {User: gatebook.User{Email: "ada@example.com"}, Accounts: []gatebook.Account{githubAccount("1")}}}
+	refused := gatebook.Imported{Refused: `column "id" holds 3 characters`}
+	if out := imports(t, d, &gatebook.ImportOptions{DryRun: true}, users...); out[0] != refused || out[1] != (gatebook.Imported{}) || p.made != 0 {
+		t.Errorf("dry run: %+v, and %d ids made", out, p.made)
+	}
+	if out := imports(t, d, nil, users...); out[0] != refused || out[1].UserID != "1" {
+		t.Errorf("Import = %+v", out)
+	}
+	entries := d.entries()
+	if diff := cmp.Diff([]string{"createUser", "linkAccount", "account.tokensOmitted"}, types(entries)); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+	for _, e := range entries {
+		if e.Header.Source != record.SourceImport || e.Header.Act != entries[0].Header.Act {
+			t.Errorf("header %s", e.Raw)
+		}
 	}
 }

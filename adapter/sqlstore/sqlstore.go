@@ -16,6 +16,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -43,6 +44,7 @@ var (
 	_ gatebook.Adapter        = (*Store)(nil)
 	_ gatebook.IDMaker        = (*Store)(nil)
 	_ gatebook.AccountLimiter = (*Store)(nil)
+	_ gatebook.WriteChecker   = (*Store)(nil)
 )
 
 // New returns a Store on db. It asks the database nothing until first use; then
@@ -110,11 +112,36 @@ func (s *Store) ready(ctx context.Context) (*queries, error) {
 	return q, nil
 }
 
+// CheckWrite implements [gatebook.WriteChecker].
+func (s *Store) CheckWrite(ctx context.Context, w gatebook.Write) error {
+	q, err := s.ready(ctx)
+	if err != nil {
+		return err
+	}
+	some := newUUID()
+	if q.l.ids == Integer {
+		some = "1"
+	}
+	switch c := w.(type) {
+	case gatebook.CreateUser:
+		c.User.ID = cmp.Or(c.User.ID, some)
+		w = c
+	case gatebook.LinkAccount:
+		c.Account.UserID = cmp.Or(c.Account.UserID, some)
+		w = c
+	}
+	// A conflict is one with rows, also where no row can have that key.
+	if _, err := q.steps(nil, w); !errors.Is(err, gatebook.ErrConflict) {
+		return err
+	}
+	return nil
+}
+
 // failed adds the step to err and says it in gatebook's words. When the context
 // ended, what the driver made of that says less than the cause.
 func failed(ctx context.Context, step string, err error) error {
 	switch {
-	case errors.Is(err, gatebook.ErrConflict), errors.Is(err, gatebook.ErrNotFound):
+	case errors.Is(err, gatebook.ErrConflict), errors.Is(err, gatebook.ErrNotFound), errors.Is(err, gatebook.ErrUnfit):
 	case errors.Is(err, sqldb.ErrConflict):
 		err = fmt.Errorf("%w: %w", gatebook.ErrConflict, err)
 	case errors.Is(err, sqldb.ErrCommitUnknown):
