@@ -146,6 +146,9 @@ func (s *Store) migrate(ctx context.Context, progress func(Step)) error {
 			progress(step1(step))
 		}
 	}
+	if err := s.strange(ctx); err != nil {
+		return err
+	}
 	idType, err := s.idType(ctx)
 	if err != nil {
 		return err
@@ -158,6 +161,24 @@ func (s *Store) migrate(ctx context.Context, progress func(Step)) error {
 		return err
 	}
 	return s.db.Migrate(ctx, tell, *keys)
+}
+
+// strange refuses to migrate around a table that is there already and is not what
+// the layout takes it for: others would refer to it.
+func (s *Store) strange(ctx context.Context) error {
+	all, err := s.layout.see(ctx, s.db.SQL())
+	if err != nil {
+		return s.db.Classify(err)
+	}
+	for i, t := range all {
+		if t == nil {
+			continue
+		}
+		if err := s.layout.shaped(t, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Plan returns the steps of [Store.Migrate]: those that were applied and those

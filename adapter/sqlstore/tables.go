@@ -361,10 +361,10 @@ func (l Layout) missing(which int) error {
 	return fmt.Errorf("there is no table %q: run \"gatebook migrate\", or call the adapter's Migrate", l.table(which))
 }
 
-// fits says in what a table is not as the layout has it.
-func (l Layout) fits(t *table, which int) error {
-	s := l.spec(which)
-	for name, w := range s.columns {
+// shaped says which column of a table is missing or cannot hold what the layout
+// has in it.
+func (l Layout) shaped(t *table, which int) error {
+	for name, w := range l.spec(which).columns {
 		c := t.find(name)
 		if c == nil {
 			return fmt.Errorf("table %q has no column %q: it is not the table of the layout %q%s", t.name, name, l.name, l.usersHint(which))
@@ -373,6 +373,15 @@ func (l Layout) fits(t *table, which int) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// fits says in what a table is not as the layout has it.
+func (l Layout) fits(t *table, which int) error {
+	if err := l.shaped(t, which); err != nil {
+		return err
+	}
+	s := l.spec(which)
 	for _, c := range t.columns {
 		_, known := s.columns[c.name]
 		if c.needed && !known && !l.fills(which, c) && (which != userTable || !slices.Contains(l.extra(), c.name)) {
