@@ -4,5 +4,4 @@ source "$(dirname "$0")/lib.sh"
 source scripts/provide.sh
 
 provide_databases
-# Here it counts what a commit waits for.
-GATEBOOK_TEST_DISK=yes beside go run ./test/bench ${RUN:+-run "$RUN"}
+beside go run ./test/bench ${RUN:+-run "$RUN"}

@@ -22,7 +22,7 @@ type commands struct {
 	Secret  secretCommand  `cmd:"" help:"Print a fresh secret for AUTH_SECRET."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what is in force and what is wrong."`
 	Migrate migrateCommand `cmd:"" help:"Make the tables of the database, or bring them up to date."`
-	Import  importCommand  `cmd:"" help:"Import users with their accounts from a file."`
+	Import  importCommand  `cmd:"" help:"Import users with their accounts from a file or a database."`
 	Serve   serveCommand   `cmd:"" help:"Serve the sign-in routes."`
 	Events  eventsCommand  `cmd:"" help:"Show what is in the book."`
 	Session sessionCommand `cmd:"" help:"Sessions for tests."`

@@ -25,10 +25,12 @@ import (
 
 type importCommand struct {
 	store
-	File   string   `arg:"" help:"users.csv, users.json or users.ndjson."`
+	File   string   `arg:"" optional:"" help:"users.csv, users.json or users.ndjson."`
+	From   string   `name:"from-database" env:"GATEBOOK_IMPORT_DATABASE" placeholder:"FILE|URL" help:"Read them from this database instead; it is not changed."`
+	Layout string   `placeholder:"NAME" help:"Whose tables it has: drizzle, pg, prisma, or own (Gatebook's)." default:"drizzle"`
 	DryRun bool     `help:"Say what would become of each user, and write nothing."`
 	Ignore []string `placeholder:"NAME" help:"Leave these columns or keys out."`
-	State  string   `placeholder:"FILE" help:"Where to keep how far the import is; without it, beside the file."`
+	State  string   `placeholder:"FILE" help:"Where to keep how far the import is; without it, beside the file, and for a database here."`
 }
 
 // Help is shown below the flags.
@@ -39,21 +41,25 @@ func (*importCommand) Help() string {
 		"An import that was interrupted goes on where it was: type the same command again. The status is 1 when a user was refused."
 }
 
+// Validate is called when the command was read.
+func (c *importCommand) Validate() error {
+	if (c.File == "") == (c.From == "") {
+		return errors.New("name a file of users, or a database with --from-database")
+	}
+	return nil
+}
+
 // Run imports.
 func (c *importCommand) Run(env *environment) (err error) {
 	where, err := c.database()
 	if err != nil {
 		return err
 	}
-	options := userfile.Options{Ignore: c.Ignore}
-	if where.Users != nil {
-		options.Extra = where.Users.Extra
-	}
-	source, err := importing.OpenFile(c.File, options)
+	source, end, err := c.source(env.ctx, where)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, source.Close()) }()
+	defer func() { err = errors.Join(err, end()) }()
 	db, err := c.open(env.ctx, where)
 	if err != nil {
 		return err
@@ -63,11 +69,41 @@ func (c *importCommand) Run(env *environment) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if !c.DryRun {
+			err = errors.Join(err, db.SkipIDs(context.WithoutCancel(env.ctx)))
+		}
+	}()
 	x := &importing.Import{Auth: auth, Source: source, DryRun: c.DryRun}
 	if !c.DryRun {
 		x.State = c.stateFile()
 	}
 	return c.carryOut(env, x)
+}
+
+// source opens where the users come from; end closes it.
+func (c *importCommand) source(ctx context.Context, to config.Database) (source importing.Source, end func() error, err error) {
+	if c.From == "" {
+		options := userfile.Options{Ignore: c.Ignore}
+		if to.Users != nil {
+			options.Extra = to.Users.Extra
+		}
+		f, err := importing.OpenFile(c.File, options)
+		if err != nil {
+			return nil, nil, err
+		}
+		return f, f.Close, nil
+	}
+	from := config.Database{URL: c.From, Layout: c.Layout}
+	pool, export, err := database.Export(ctx, from)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--from-database: %w", err)
+	}
+	db, err := importing.FromDatabase(ctx, export, from.Name(), from.Name()+" "+from.Layout)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("--from-database: %w", err), pool.Close())
+	}
+	return db, pool.Close, nil
 }
 
 func (c *importCommand) open(ctx context.Context, where config.Database) (database.Store, error) {
@@ -80,6 +116,9 @@ func (c *importCommand) open(ctx context.Context, where config.Database) (databa
 func (c *importCommand) stateFile() string {
 	if c.State != "" {
 		return c.State
+	}
+	if c.From != "" {
+		return "gatebook.import"
 	}
 	return filepath.Clean(c.File) + ".import"
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
@@ -48,10 +49,15 @@ type store struct {
 	Config string `default:"gatebook.yaml" env:"GATEBOOK_CONFIG" help:"Configuration file."`
 }
 
-// database returns the database. Of the configuration only that is looked at, so
-// that a variable which is missing here does no harm.
+// database returns the database. Layout and users are those of the file, whatever
+// the address: a server that is started here has them too.
 func (s *store) database() (config.Database, error) {
-	c, err := config.DatabaseOf(s.Config, os.LookupEnv)
+	if s.DB != "" {
+		if err := (config.Database{URL: s.DB}).CheckURL(); err != nil {
+			return config.Database{}, fmt.Errorf("--db: %w", err)
+		}
+	}
+	c, err := config.DatabaseOf(s.Config, s.DB, os.LookupEnv)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && s.DB != "":
 		return config.Database{URL: s.DB}, nil
@@ -59,11 +65,6 @@ func (s *store) database() (config.Database, error) {
 		return c, errors.New("which database? Name it with --db, or the configuration with --config")
 	case err != nil:
 		return c, err
-	}
-	// Layout and users are those of the file, whatever the address: a server
-	// that is started here has them too.
-	if s.DB != "" {
-		c.URL = s.DB
 	}
 	if c.URL == "" {
 		c.URL = config.DefaultDatabase

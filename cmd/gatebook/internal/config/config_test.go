@@ -289,9 +289,20 @@ func TestDatabase(t *testing.T) {
 	if err := os.WriteFile(path, []byte("database: a.db\nsecrets: ['${NOT_THERE}']\nunknown: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := config.DatabaseOf(path, env{}.lookup)
+	got, err := config.DatabaseOf(path, "", env{}.lookup)
 	if got.URL != "a.db" || err != nil {
 		t.Errorf("DatabaseOf = %+v, %v, want a.db", got, err)
+	}
+	for _, text := range []string{"database: ${NOT_THERE}\n", "database: {url: '${NOT_THERE}', layout: prisma}\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.DatabaseOf(path, "", env{}.lookup); err == nil {
+			t.Errorf("DatabaseOf of %q succeeded without the variable", text)
+		}
+		if got, err := config.DatabaseOf(path, "b.db", env{}.lookup); got.URL != "b.db" || err != nil || got.Layout != "prisma" && strings.Contains(text, "layout") {
+			t.Errorf("DatabaseOf of %q with another URL = %+v, %v", text, got, err)
+		}
 	}
 }
 

@@ -70,6 +70,17 @@ func (d Database) Kind() (string, error) {
 	return SQLite, nil
 }
 
+// CheckURL says what is wrong with the URL, without quoting it.
+func (d Database) CheckURL() error {
+	if _, err := d.Kind(); err != nil {
+		return err
+	}
+	if _, err := url.Parse(d.URL); err != nil && address.MatchString(d.URL) { // the error quotes it
+		return errors.New("cannot be read as an address: write the special characters of user and password in percent encoding, @ as %40 and / as %2F")
+	}
+	return nil
+}
+
 func schemeKind(scheme string) (string, error) {
 	switch scheme {
 	case "postgres", "postgresql":
@@ -131,11 +142,8 @@ func (d Database) check(dec *decoder) {
 	if dec.lines["database.url"] > 0 {
 		key = "database.url"
 	}
-	if _, err := d.Kind(); err != nil {
+	if err := d.CheckURL(); err != nil && !dec.noURL {
 		dec.fail(0, key, "%v", err)
-	} else if _, err := url.Parse(d.URL); err != nil && address.MatchString(d.URL) {
-		// The error quotes what may be a password.
-		dec.fail(0, key, "cannot be read as an address: write the special characters of user and password in percent encoding, @ as %%40 and / as %%2F")
 	}
 	oneOf(dec, "database.layout", d.Layout, "own", "drizzle", "pg", "prisma")
 	u := d.Users
@@ -163,16 +171,21 @@ func hasPassword(s string) bool {
 	return ok && strings.Contains(user, ":")
 }
 
-// DatabaseOf returns the database that file, a path, names. It looks at
-// nothing else in it, so that a variable which is missing here does no harm.
-func DatabaseOf(file string, env Lookup) (Database, error) {
+// DatabaseOf returns the database that the file, a path, names. It looks at
+// nothing else in it, so that a variable which is missing here does no harm. An
+// address that is given stands above that of the file, which is not looked at
+// then.
+func DatabaseOf(file, above string, env Lookup) (Database, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return Database{}, fmt.Errorf("read the configuration: %w", err)
 	}
 	c := &Config{}
-	d := &decoder{name: filepath.Base(file), env: env, literal: &c.Literal, only: "database"}
+	d := &decoder{name: filepath.Base(file), env: env, literal: &c.Literal, only: "database", noURL: above != ""}
 	d.document(data, c)
+	if above != "" {
+		c.Database.URL = above
+	}
 	if len(d.errs) == 0 {
 		c.Database.check(d)
 	}

@@ -22,6 +22,7 @@ type decoder struct {
 	name    string // of the file
 	env     Lookup
 	only    string // if set, the one key of the file that is looked at
+	noURL   bool   // the database's URL is not looked at
 	literal *bool
 	lines   map[string]int // where the keys stand
 	errs    []error
@@ -104,6 +105,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, secret bool) 
 	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		d.fail(n.Line, key, "has no value: give it one, or remove the key")
+		return
+	}
+	if v.Type() == databaseType && n.Kind == yaml.ScalarNode && d.noURL || d.noURL && key == "database.url" {
 		return
 	}
 	if v.Type() == databaseType && n.Kind == yaml.ScalarNode {

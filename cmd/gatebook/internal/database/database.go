@@ -4,6 +4,7 @@ package database
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,6 +26,8 @@ type Store interface {
 	Plan(ctx context.Context) ([]sqlstore.Step, error)
 	// Check says what is wrong with the tables or the settings, if something is.
 	Check(ctx context.Context) error
+	// SkipIDs moves the database's maker of ids past those that were imported.
+	SkipIDs(ctx context.Context) error
 	SQL() *sql.DB
 	Close() error
 }
@@ -78,9 +81,31 @@ const (
 )
 
 func bare(c config.Database, missing int) (Store, error) {
-	l, err := Layout(&c)
+	pool, l, err := pool(c, missing)
 	if err != nil {
 		return nil, err
+	}
+	return store{sqlstore.New(pool, l)}, nil
+}
+
+// Export opens a database to read its users. Close the pool.
+func Export(ctx context.Context, c config.Database) (*sql.DB, *sqlstore.Export, error) {
+	pool, l, err := pool(c, mustExist)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := sqlstore.NewExport(ctx, pool, l)
+	if err != nil {
+		return nil, nil, errors.Join(Named(c, err), pool.Close())
+	}
+	return pool, e, nil
+}
+
+// pool opens a pool, which connects at first use.
+func pool(c config.Database, missing int) (*sql.DB, sqlstore.Layout, error) {
+	l, err := Layout(&c)
+	if err != nil {
+		return nil, l, err
 	}
 	var pool *sql.DB
 	switch l.Database() {
@@ -94,10 +119,7 @@ func bare(c config.Database, missing int) (Store, error) {
 	default:
 		pool, err = openFile(c.URL, missing)
 	}
-	if err != nil {
-		return nil, Named(c, err)
-	}
-	return store{sqlstore.New(pool, l)}, nil
+	return pool, l, Named(c, err)
 }
 
 // store is a database whose pool is ours.
