@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
@@ -12,18 +13,24 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	sqlitedriver "modernc.org/sqlite"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/postgres"
 	"github.com/gatebook/gatebook/adapter/sqlite"
 	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/record"
+	"github.com/gatebook/gatebook/test/dbserver"
+	"github.com/gatebook/gatebook/test/need"
 )
 
 // maxGrowth is how many times longer an act may take among many users than among
@@ -56,6 +63,111 @@ func growSQLite(ctx context.Context, r *runner) (err error) {
 	return r.grows(ctx, &g)
 }
 
+// growPostgres measures the same in PostgreSQL, on the server that scripts started
+// or one of its own.
+func growPostgres(ctx context.Context, r *runner) (err error) {
+	server := os.Getenv(need.PostgresEnv)
+	if why, missing := strings.CutPrefix(server, "missing: "); missing {
+		fmt.Fprintf(os.Stderr, "growth in PostgreSQL: left out: needs %s\n", why)
+		return nil
+	}
+	if server == "" {
+		own, err := dbserver.Postgres()
+		if errors.Is(err, dbserver.ErrMissing) {
+			fmt.Fprintf(os.Stderr, "growth in PostgreSQL: left out: %v\n", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer own.Close()
+		server = own.URL("postgres")
+	}
+	g := grown{name: "PostgreSQL"}
+	for _, to := range []struct {
+		store *store
+		users int
+	}{{&g.few, r.few}, {&g.many, r.many}} {
+		db, drop, failed := growDatabase(ctx, server, to.users)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, db.Close(), drop()) }()
+		*to.store = db
+	}
+	return r.grows(ctx, &g)
+}
+
+// growDatabase makes a database like grownFile's and returns what drops it.
+func growDatabase(ctx context.Context, server string, users int) (*postgres.DB, func() error, error) {
+	name := fmt.Sprintf("gatebook_bench_%d_%s", users, strings.ToLower(rand.Text()[:8]))
+	admin, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return nil, nil, err
+	}
+	drop := func() error {
+		ctx := context.WithoutCancel(ctx)
+		_, err := admin.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		return errors.Join(err, admin.Close(ctx))
+	}
+	address, err := url.Parse(server)
+	if err != nil {
+		return nil, nil, errors.Join(err, drop())
+	}
+	address.Path = "/" + name
+	if _, err = admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return nil, nil, errors.Join(err, drop())
+	}
+	db, err := postgres.Open(ctx, address.String())
+	if err != nil {
+		return nil, nil, errors.Join(err, drop())
+	}
+	if err := fillPostgres(ctx, db.SQL(), users); err != nil {
+		return nil, nil, errors.Join(err, db.Close(), drop())
+	}
+	return db, drop, nil
+}
+
+func fillPostgres(ctx context.Context, pool *sql.DB, users int) error {
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	const numbers = `(SELECT i, to_char(i, 'FM00000000') AS n, '7d8a1f6e-52b0-4c39-9a41-0000' || to_char(i, 'FM00000000') AS id
+		FROM generate_series(0, %d - 1) AS i) AS p`
+	from := fmt.Sprintf(numbers, users)
+	steps := []string{
+		`SET synchronous_commit = off`,
+		`SET session_replication_role = replica`, // foreign keys are not looked at
+		`SET maintenance_work_mem = '512MB'`,
+		`SET work_mem = '256MB'`,
+		`DROP INDEX IF EXISTS gatebook_session_user, gatebook_sessions_user, gatebook_account_user`,
+		`INSERT INTO "user" ("id", "name", "email", "image")
+			SELECT id, 'Person ' || n, 'person.' || n || '@example.com', 'https://img.example.com/u/' || n || '.png' FROM ` + from,
+		`INSERT INTO gatebook_subjects (user_id, key) SELECT id, uuid_send(gen_random_uuid()) FROM ` + from,
+		`INSERT INTO "account" ("userId", "type", "provider", "providerAccountId") SELECT id, 'oidc', 'instant', i::text FROM ` + from,
+		`INSERT INTO "session" ("sessionToken", "userId", "expires")
+			SELECT encode(sha256(('4e1dcb0a-93c4-4b7f-8c53-0000' || n)::bytea), 'hex'), id, now() + interval '30 days' FROM ` + from + ` ORDER BY 1`,
+		`INSERT INTO gatebook_sessions (digest, sid, user_id, begun, provider, user_agent)
+			SELECT "sessionToken", encode(uuid_send(gen_random_uuid()), 'hex'), "userId", 1, 'instant', '' FROM "session" ORDER BY 1`,
+		`CREATE INDEX IF NOT EXISTS gatebook_session_user ON "session" ("userId")`,
+		`CREATE INDEX IF NOT EXISTS gatebook_sessions_user ON gatebook_sessions (user_id)`,
+		`CREATE INDEX IF NOT EXISTS gatebook_account_user ON "account" ("userId")`,
+		`VACUUM ANALYZE`,
+		`RESET ALL`,
+	}
+	for i, step := range steps {
+		if _, err := conn.ExecContext(ctx, step); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+		if users >= 1_000_000 {
+			fmt.Fprintf(os.Stderr, "%d users in PostgreSQL: step %d of %d\n", users, i+1, len(steps))
+		}
+	}
+	return nil
+}
+
 // grows measures both in turns, of users taken at random.
 func (r *runner) grows(ctx context.Context, g *grown) error {
 	for _, m := range []struct {
@@ -69,7 +181,7 @@ func (r *runner) grows(ctx context.Context, g *grown) error {
 			return func() (float64, error) {
 				took := make([]float64, r.acts)
 				for i := range took {
-					at := rand.IntN(users)
+					at := mathrand.IntN(users)
 					began := time.Now()
 					if err := m.fn(ctx, s, at); err != nil {
 						return 0, err

@@ -73,6 +73,7 @@ var benches = []bench{
 	{name: "OpenID callback", run: callbacks},
 	{name: "passkey verification", run: verifyPasskeys},
 	{name: "growth in SQLite", run: growSQLite},
+	{name: "growth in PostgreSQL", run: growPostgres},
 	{name: "beside Auth.js", run: besideAuthjs},
 	{name: "demo", run: runDemo},
 	{name: "cold make run", asked: true, run: runCold},
