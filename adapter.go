@@ -115,8 +115,9 @@ type IDMaker interface {
 // hold every account. Without it every account is given to it whole.
 type AccountLimiter interface {
 	// Unfit names the fields of a, by their names in RFC 6749, Section 5.1, such
-	// as access_token, that the table has no room for. They are left out of
-	// [LinkAccount], and an event tells of it. A longer value is never cut.
+	// as access_token, or expires_at, that the table has no room for. They are
+	// left out of [LinkAccount], and an event tells of it. A longer value is never
+	// cut.
 	Unfit(a *Account) []string
 }
 

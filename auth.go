@@ -155,8 +155,8 @@ func (a *Auth) Book() *book.Book { return a.book }
 // Run numbers the entries of the book, records counts of sessions, and cleans
 // up what has expired, until ctx ends; then it returns nil. Of several servers
 // on one database each calls Run, and one at a time does the numbering and one the
-// cleaning. Database sessions that expired five minutes ago are ended with
-// session.expired; magic links and the like that expired an hour ago are deleted.
+// cleaning. Where sessions are rows, those that expired five minutes ago are ended
+// with session.expired; magic links and the like that expired an hour ago are deleted.
 // Errors of the database are logged and tried again.
 func (a *Auth) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)

@@ -37,7 +37,11 @@ func (a *Auth) keepHouse(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, batch := range [...]func(context.Context) (more bool, err error){a.endExpired, a.sweep} {
+		jobs := []func(context.Context) (more bool, err error){a.sweep}
+		if a.cfg.Session.Strategy == StrategyDatabase { // otherwise the rows are another program's
+			jobs = append(jobs, a.endExpired)
+		}
+		for _, batch := range jobs {
 			if err := a.inBatches(ctx, batch); err != nil && ctx.Err() == nil {
 				a.log.Error("clean up what has expired", "error_type", errorType(err), "error", err.Error())
 			}

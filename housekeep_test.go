@@ -115,11 +115,10 @@ func (d *desk) expired(n int, beside ...string) {
 }
 
 // TestExpiredSessionsEnd: expired database sessions end with an event each, however
-// many there are and whoever began them, on one of two servers at a time, whatever
-// the strategy is now.
+// many there are and whoever began them, on one of two servers at a time.
 func TestExpiredSessionsEnd(t *testing.T) {
-	both(t, func(d *desk) {
-		t := d.t
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, listing(gatebook.StrategyDatabase))
 		const n = 1234
 		d.expire(n, time.Hour)
 		other := *d
@@ -145,6 +144,21 @@ func TestExpiredSessionsEnd(t *testing.T) {
 			if h := e.Header; h.Type == record.TypeSessionExpired && (h.ActorType != record.ActorSystem || h.Initiator != "system" || h.Source != record.SourceGatebook) {
 				t.Fatalf("header %+v", h)
 			}
+		}
+	})
+}
+
+// With token sessions the rows are another program's, if there are any.
+func TestRowsOfAnotherStrategyStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, listing(gatebook.StrategyJWT))
+		d.expire(3, time.Hour)
+		stop := d.run()
+		pause(4 * time.Minute)
+		stop()
+		d.checkTypes()
+		if left, err := d.store.Expired(t.Context(), time.Now()); len(left) != 3 || err != nil {
+			t.Errorf("left are %d, %v", len(left), err)
 		}
 	})
 }

@@ -108,6 +108,8 @@ func (a *Auth) fit(acc *Account) (kept Account, omitted []string, err error) {
 			kept.Scope = ""
 		case name == "session_state":
 			kept.SessionState = ""
+		case name == "expires_at":
+			kept.ExpiresAt = 0
 		default:
 			return kept, nil, fmt.Errorf("the account's %s is longer than its column", name)
 		}

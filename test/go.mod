@@ -42,6 +42,7 @@ require (
 	github.com/cloudwego/base64x v0.1.6 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/gabriel-vasile/mimetype v1.4.12 // indirect
+	github.com/gatebook/gatebook/adapter/mysql v0.0.0
 	github.com/gatebook/gatebook/adapter/postgres v0.0.0
 	github.com/gatebook/gatebook/adapter/redis v0.0.0
 	github.com/gatebook/gatebook/adapter/sqlite v0.0.0

@@ -18,6 +18,7 @@ import (
 // store is lost, at every message in turn, before the store had it and before
 // its answer came.
 func runLost(t *testing.T, opts *Options) {
+	t.Helper()
 	for _, r := range lostRules {
 		t.Run(r.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("still not done after %v", patience))

@@ -24,6 +24,7 @@ import (
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlstore"
+	"github.com/gatebook/gatebook/book"
 )
 
 // Defaults of [Open].
@@ -44,6 +45,12 @@ type DB struct {
 
 var _ gatebook.Adapter = (*DB)(nil)
 
+// Open opens the database that dsn names with Gatebook's own tables; see
+// [OpenLayout].
+func Open(ctx context.Context, dsn string) (*DB, error) {
+	return OpenLayout(ctx, dsn, sqlstore.MySQL)
+}
+
 // OpenLayout opens the database that dsn names, a data source name of
 // go-sql-driver/mysql: user:password@tcp(host:3306)/database. It makes the tables
 // that l lacks, or brings them up to date, and checks that all is right.
@@ -52,6 +59,9 @@ var _ gatebook.Adapter = (*DB)(nil)
 // right. What it does not say is set: strict SQL mode, and 5 seconds after which
 // a connection is given up (timeout). There are at most 16 connections.
 func OpenLayout(ctx context.Context, dsn string, l sqlstore.Layout) (*DB, error) {
+	if l.Database() != "mysql" {
+		return nil, fmt.Errorf("mysql: the layout is for %q", l.Database())
+	}
 	pool, err := open(dsn)
 	if err != nil {
 		return nil, err
@@ -72,6 +82,29 @@ func OpenLayout(ctx context.Context, dsn string, l sqlstore.Layout) (*DB, error)
 	}
 	return db, nil
 }
+
+// Book is a book of its own in a MariaDB database.
+type Book struct {
+	*book.Book
+	pool *sql.DB
+}
+
+// OpenBook opens the book in the database that dsn names, like [Open], for
+// programs without an adapter: give its Book to gatebook.Config.Book.
+func OpenBook(ctx context.Context, dsn string) (*Book, error) {
+	pool, err := open(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := sqlstore.MigrateBook(ctx, pool, sqlstore.MySQL); err != nil {
+		_ = pool.Close()
+		return nil, fmt.Errorf("mysql: %w", err)
+	}
+	return &Book{Book: sqlstore.NewBook(pool, sqlstore.MySQL), pool: pool}, nil
+}
+
+// Close closes the pool that [OpenBook] opened.
+func (b *Book) Close() error { return b.pool.Close() }
 
 func open(dsn string) (*sql.DB, error) {
 	c, err := mysql.ParseDSN(dsn)

@@ -22,17 +22,22 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/sqlstore"
+	"github.com/gatebook/gatebook/book"
 )
 
 // Defaults of [Open], where the URL says nothing else.
 const (
 	connectTimeout = 5 * time.Second
 	maxConns       = 16
+	// cancelTimeout is how long a server may take to stop a statement, before
+	// its connection is given up.
+	cancelTimeout = 2 * time.Second
 )
 
 // DB is a [gatebook.Adapter] on a PostgreSQL database. It is safe for concurrent
@@ -44,6 +49,11 @@ type DB struct {
 
 var _ gatebook.Adapter = (*DB)(nil)
 
+// Open opens the database at url with Gatebook's own tables; see [OpenLayout].
+func Open(ctx context.Context, url string) (*DB, error) {
+	return OpenLayout(ctx, url, sqlstore.Postgres)
+}
+
 // OpenLayout opens the database at url, in any form that pgx knows: a URL,
 // postgres://user:password@host:5432/database, or keywords and values. It makes
 // the tables that l lacks, or brings them up to date, and checks that all is
@@ -53,6 +63,9 @@ var _ gatebook.Adapter = (*DB)(nil)
 // If url does not say otherwise, a connection is given up after 5 seconds
 // (connect_timeout) and there are at most 16 (pool_max_conns).
 func OpenLayout(ctx context.Context, url string, l sqlstore.Layout) (*DB, error) {
+	if err := fits(l); err != nil {
+		return nil, err
+	}
 	pool, err := open(ctx, url)
 	if err != nil {
 		return nil, err
@@ -74,6 +87,40 @@ func OpenLayout(ctx context.Context, url string, l sqlstore.Layout) (*DB, error)
 	return db, nil
 }
 
+func fits(l sqlstore.Layout) error {
+	if l.Database() != "postgres" {
+		return fmt.Errorf("postgres: the layout is for %q", l.Database())
+	}
+	return nil
+}
+
+// Book is a book of its own in a PostgreSQL database.
+type Book struct {
+	*book.Book
+	pool *pgxpool.Pool
+}
+
+// OpenBook opens the book in the database at url, like [Open], for programs
+// without an adapter: give its Book to gatebook.Config.Book.
+func OpenBook(ctx context.Context, url string) (*Book, error) {
+	pool, err := open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	if err := sqlstore.MigrateBook(ctx, db, sqlstore.Postgres); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	return &Book{Book: sqlstore.NewBook(db, sqlstore.Postgres), pool: pool}, nil
+}
+
+// Close closes the pool that [OpenBook] opened.
+func (b *Book) Close() error {
+	b.pool.Close()
+	return nil
+}
+
 func open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -87,6 +134,12 @@ func open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	}
 	if simple(c.ConnConfig) {
 		return nil, errSimple
+	}
+	// By itself the driver would leave a statement whose context ended to the
+	// server, which may still carry it out. Asked to stop, the server says which
+	// it was.
+	c.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelTimeout}
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,10 +55,10 @@ const (
 )
 
 // Redis has this long to answer. What it does not answer in time is read from the
-// database.
+// database; what it did not drop in time the follower of the book drops.
 const (
 	patience     = 50 * time.Millisecond
-	dropPatience = 100 * time.Millisecond
+	dropPatience = 250 * time.Millisecond
 )
 
 // Cache is a [gatebook.Adapter] that reads sessions from Redis and does
@@ -99,7 +100,7 @@ type Options struct {
 // redis://user:password@localhost:6379/0, or rediss: for TLS (the form is that of
 // rueidis.ParseURL). It is [New] otherwise.
 func Open(adapter gatebook.Adapter, address string, opts *Options) (*Cache, error) {
-	option, err := rueidis.ParseURL(address)
+	option, err := rueidis.ParseURL(strings.TrimSuffix(address, "/"))
 	if err != nil { // its text has the address, and that a password
 		return nil, errors.New("redis: the address is malformed: want one like redis://user:password@localhost:6379/0")
 	}
@@ -129,6 +130,7 @@ func New(adapter gatebook.Adapter, option rueidis.ClientOption, opts *Options) *
 	c.option.DisableRetry = true // the database answers sooner
 	c.option.OnInvalidations = c.news.hear
 	c.option.ClientTrackingOptions = nil
+	c.option.ClientSetInfo = rueidis.DisableClientSetInfo // one thing less for the user to be allowed
 	c.near.init()
 	c.news.seed = maphash.MakeSeed()
 	c.health.log = c.log
@@ -146,12 +148,7 @@ func (c *Cache) Ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("redis: ping: %w", err)
 	}
-	_, err = dropScript.Exec(ctx, client, []string{s.name(kindUser, "")}, []string{"0", "1"}).ToInt64()
-	if err == nil {
-		if err = client.Do(ctx, client.B().Get().Key(s.cursor()).Build()).Error(); rueidis.IsRedisNil(err) {
-			err = nil
-		}
-	}
+	err = c.rehearse(ctx, client, s)
 	if ctx.Err() == nil {
 		c.health.report(err)
 	}
@@ -159,6 +156,22 @@ func (c *Cache) Ping(ctx context.Context) error {
 		return fmt.Errorf("redis: ping: %w", err)
 	}
 	return nil
+}
+
+// rehearse does with keys of its own what is done with a session's.
+func (c *Cache) rehearse(ctx context.Context, client rueidis.Client, s *seal) error {
+	name, tag, id := s.name(kindSession, ""), s.name(kindUser, ""), leaseID()
+	if err := acquireScript.Exec(ctx, client, []string{name}, []string{id, millis(lease), ""}).Error(); err != nil {
+		return err
+	}
+	if err := fillScript.Exec(ctx, client, []string{name, tag}, []string{id, id, millis(lease)}).Error(); err != nil {
+		return err
+	}
+	err := client.DoCache(ctx, client.B().Get().Key(name).Cache(), inProcess).Error()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return err
+	}
+	return dropScript.Exec(ctx, client, []string{name, tag}, []string{"1", "1"}).Error()
 }
 
 // Close closes the connections. The adapter is left open, and reads go there from
@@ -266,17 +279,52 @@ func (c *Cache) dialling() <-chan struct{} {
 	return done
 }
 
+// dial connects. Where Redis does not tell of changes, its client must not keep
+// what it read.
 func (c *Cache) dial() (rueidis.Client, error) {
 	client, err := rueidis.NewClient(c.option)
+	if err == nil && !c.option.DisableCache {
+		if err = c.tells(client); err != nil {
+			client.Close()
+		}
+	}
 	if err == nil {
 		c.told.Store(!c.option.DisableCache)
 	}
-	if errors.Is(err, rueidis.ErrNoCache) {
-		without := c.option
-		without.DisableCache = true
-		if client, err = rueidis.NewClient(without); err == nil {
-			c.log.Info("redis: the server has no client-side caching, so that every read of a session asks it")
-		}
+	if !errors.Is(err, rueidis.ErrNoCache) {
+		return client, err
+	}
+	without := c.option
+	without.DisableCache = true
+	if client, err = rueidis.NewClient(without); err == nil {
+		c.log.Warn("redis: the server does not tell of changes (CLIENT TRACKING and CLIENT CACHING over RESP3), so that every read of a session asks it")
 	}
 	return client, err
+}
+
+// tells finds out whether Redis tells of changes: the error matches
+// rueidis.ErrNoCache when it does not. A user who may not do CLIENT CACHING would
+// not be told otherwise.
+func (c *Cache) tells(client rueidis.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.option.Dialer.Timeout)
+	defer cancel()
+	name := "gatebook:{probe}:" + rand.Text()
+	heard := c.news.about(name)
+	before := heard.Load()
+	if err := client.DoCache(ctx, client.B().Get().Key(name).Cache(), inProcess).Error(); err != nil && !rueidis.IsRedisNil(err) {
+		return err
+	}
+	if err := client.Do(ctx, client.B().Set().Key(name).Value("").PxMilliseconds(1000).Build()).Error(); err != nil {
+		return err
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for heard.Load() == before {
+		select {
+		case <-ctx.Done():
+			return rueidis.ErrNoCache
+		case <-tick.C:
+		}
+	}
+	return nil
 }

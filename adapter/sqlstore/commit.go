@@ -194,7 +194,7 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	if r.act.InTx != nil {
-		if r.refused = r.act.InTx(ctx, r.tx); r.refused != nil {
+		if r.refused = r.act.InTx(context.WithValue(ctx, txKey{}, r.tx), r.tx); r.refused != nil {
 			return r.refused
 		}
 	}

@@ -355,7 +355,20 @@ func (d *dialect) holds(s string) bool {
 
 // fits reports whether column c holds s whole.
 func (c *column) fits(s string) bool {
-	return c.max == 0 || len(s) <= c.max || utf8.RuneCountInString(s) <= c.max
+	if c.max == 0 || len(s) <= c.max {
+		return true
+	}
+	// The limit of MySQL's TEXT is one of bytes.
+	return !strings.HasSuffix(c.kind, "text") && utf8.RuneCountInString(s) <= c.max
+}
+
+// counts reports whether column c, of whole numbers, holds n.
+func (c *column) counts(n int64) bool {
+	switch c.kind {
+	case "int4", "int": // of PostgreSQL and of MySQL
+		return n == int64(int32(n))
+	}
+	return true
 }
 
 // moment is an expression for a time column to sort and compare it by.

@@ -599,6 +599,9 @@ func (s *Store) Unfit(a *gatebook.Account) []string {
 			out = append(out, f.name)
 		}
 	}
+	if !q.t.account.col("expires_at").counts(a.ExpiresAt) {
+		out = append(out, "expires_at")
+	}
 	return out
 }
 

@@ -30,10 +30,9 @@ var MySQL = Dialect{
 	isolation:   sql.LevelReadCommitted,
 	duplicate:   true,
 	hasTable:    "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
-	// MariaDB only: MySQL takes it for a comment and the statement for one that
-	// sets nothing of use.
-	idle:     "SET SESSION /*M! idle_transaction_timeout = 2, */ @gatebook_idle = 2",
-	unidle:   "SET SESSION /*M! idle_transaction_timeout = DEFAULT, */ @gatebook_idle = NULL",
+	// MariaDB only: to MySQL the limit is a comment.
+	idle:     "SET /*M! SESSION idle_transaction_timeout = 2, */ @gatebook_idle = 2",
+	unidle:   "SET /*M! SESSION idle_transaction_timeout = DEFAULT, */ @gatebook_idle = NULL",
 	check:    checkMySQL,
 	classify: classifyMySQL,
 	refused:  refusedMySQL,

@@ -60,19 +60,24 @@ func longTokens(s *sites) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	long := strings.Repeat("x", 64_000)
-	omitted := []string{}
-	want := row{"access_token": long, "refresh_token": "short", "id_token": long, "scope": "openid"}
-	if s.name == "drizzle-mysql" {
-		want["access_token"], want["id_token"] = nil, nil
-		omitted = append(omitted, "access_token", "id_token")
+	long, wide, late := strings.Repeat("x", 64_000), strings.Repeat("ä", 40_000), int64(4102444800) // 2100-01-01
+	want := row{"access_token": long, "refresh_token": wide, "id_token": long, "scope": "openid", "expires_at": late}
+	omitted := map[string][]string{
+		"drizzle-mysql": {"access_token", "expires_at", "id_token", "refresh_token"}, "prisma-mysql": {"expires_at", "refresh_token"},
+		"drizzle-postgres": {"expires_at"}, "prisma-postgres": {"expires_at"},
+	}[s.name]
+	for _, name := range omitted {
+		want[name] = nil
 	}
 	if err := s.auth.LinkAccount(s.t.Context(), gatebook.Account{UserID: u.ID, Type: "oidc", Provider: "op", ProviderAccountID: "ada",
-		AccessToken: gatebook.Secret(long), RefreshToken: "short", IDToken: gatebook.Secret(long), Scope: "openid"}); err != nil {
+		AccessToken: gatebook.Secret(long), RefreshToken: gatebook.Secret(wide), IDToken: gatebook.Secret(long), Scope: "openid", ExpiresAt: late}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.equal("the account's row", s.one(s.account, row{"provider": "op"}), want)
-	told := []string{}
+	if s.authenticator != "" {
+		s.equal("npm's account", s.npm.row("getAccount", "ada", "op"), want)
+	}
+	var told []string
 	for _, e := range s.entries() {
 		for _, b := range e.Blocks {
 			var p record.TokensOmitted

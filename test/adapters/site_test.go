@@ -37,8 +37,10 @@ const (
 type sites struct {
 	*place
 	authjs, gatebook string // their addresses, such as http://localhost:1234
-	auth             *gatebook.Auth
-	op               *oidcprovider.Provider
+	// second is another server of Gatebook's.
+	second string
+	auth   *gatebook.Auth
+	op     *oidcprovider.Provider
 
 	mu    sync.Mutex
 	links []string // sent by Gatebook
@@ -50,14 +52,21 @@ type sites struct {
 func newSites(p *place) *sites {
 	p.t.Helper()
 	s := &sites{place: p, authjs: onLocalhost(p.t, p.npm.addr)}
-	// Gatebook's address is needed before there is an Auth to serve it.
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.auth.ServeHTTP(w, r) }))
-	p.t.Cleanup(server.Close)
-	s.gatebook = onLocalhost(p.t, strings.TrimPrefix(server.URL, "http://"))
+	// Gatebook's addresses are needed before there is an Auth to serve them.
+	var auths [2]*gatebook.Auth
+	addresses := []*string{&s.gatebook, &s.second}
+	for i, address := range addresses {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { auths[i].ServeHTTP(w, r) }))
+		p.t.Cleanup(server.Close)
+		*address = onLocalhost(p.t, strings.TrimPrefix(server.URL, "http://"))
+	}
 	s.op = oidcprovider.Start(p.t, oidcprovider.Client{ID: client, Secret: clientSecret,
 		RedirectURIs: []string{s.authjs + "/auth/callback/op", s.gatebook + "/auth/callback/op"}})
 	s.startAuthJS()
-	s.startGatebook()
+	for i, address := range addresses {
+		auths[i] = s.newGatebook(*address)
+	}
+	s.auth = auths[0]
 	return s
 }
 
@@ -88,7 +97,7 @@ func (s *sites) startAuthJS() {
 	res.Body.Close()
 }
 
-func (s *sites) startGatebook() {
+func (s *sites) newGatebook(address string) *gatebook.Auth {
 	s.t.Helper()
 	op, err1 := oauth.New(oauth.Config{ID: "op", Name: "Op", Issuer: s.op.Issuer, ClientID: client, ClientSecret: clientSecret})
 	links, err2 := email.New(email.Config{From: "no-reply@example.com", Mailer: s,
@@ -96,20 +105,21 @@ func (s *sites) startGatebook() {
 	if err1 != nil || err2 != nil {
 		s.t.Fatal(err1, err2)
 	}
-	var err error
-	if s.auth, err = gatebook.New(gatebook.Config{
-		Secrets: []gatebook.Secret{secret}, URL: s.gatebook, Adapter: s.store, Providers: []gatebook.Provider{op, links},
+	auth, err := gatebook.New(gatebook.Config{
+		Secrets: []gatebook.Secret{secret}, URL: address, Adapter: s.store, Providers: []gatebook.Provider{op, links},
 		Session: gatebook.SessionConfig{MaxAge: maxAge, UpdateAge: updateAge},
 		Logger:  slog.New(slog.NewTextHandler(logs{s.t}, &slog.HandlerOptions{Level: slog.LevelError})),
-	}); err != nil {
+	})
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	t := s.t
 	t.Cleanup(func() {
-		if err := s.auth.Close(context.Background()); err != nil {
+		if err := auth.Close(context.Background()); err != nil {
 			t.Errorf("close Gatebook: %v", err)
 		}
 	})
+	return auth
 }
 
 // logs writes to a test's log.

@@ -116,7 +116,16 @@ func median[T cmp.Ordered](v []T) T {
 // holds the write lock, its commit included, and how many entries it moves.
 // Medians, for once in a few batches a checkpoint of the WAL comes on top.
 func BenchmarkNumber(b *testing.B) {
-	_, s, bk := bench(b)
+	for name, d := range databases {
+		b.Run(name, func(b *testing.B) { benchmarkNumber(b, d) })
+	}
+}
+
+func benchmarkNumber(b *testing.B, d database) {
+	b.Helper()
+	db, _ := d.migrated(b)
+	s := book.NewSQL(db)
+	bk := newBook(b, s)
 	epoch, err := s.Acquire(b.Context(), "bench")
 	if err != nil {
 		b.Fatal(err)

@@ -2,6 +2,7 @@ package book_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,6 +60,59 @@ func TestConcurrentAppends(t *testing.T) {
 				// PostgreSQL gives numbers row by row, so that concurrent acts interleave.
 				if name != "postgres" && e.Header.ID[len(e.Header.ID)-1] == '+' && log[i-1].Header.ID+"+" != e.Header.ID {
 					t.Errorf("%s comes between two entries of one act", log[i-1].Header.ID)
+				}
+			}
+		})
+	}
+}
+
+// Acts that write the same row, from two servers that both number meanwhile: the
+// log has them in the order of their writes.
+func TestOrderOfRowWrites(t *testing.T) {
+	const writers, each = 8, 40
+	for name, d := range databases {
+		t.Run(name, func(t *testing.T) {
+			db, address := d.migrated(t)
+			execute(t, db, "CREATE TABLE state (id integer PRIMARY KEY, v integer)")
+			execute(t, db, "INSERT INTO state VALUES (1, 0)")
+			dbs := []*sqldb.DB{db, d.open(t, address)}
+			var logs []*book.SQL
+			var books []*book.Book
+			for _, db := range dbs {
+				logs = append(logs, book.NewSQL(db))
+				books = append(books, newBook(t, logs[len(logs)-1]))
+				run(t, books[len(books)-1])
+			}
+			mustIdentity(t, books[0])
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					for range each {
+						if err := dbs[w%2].Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+							if _, err := tx.ExecContext(ctx, "UPDATE state SET v = v + 1 WHERE id = 1"); err != nil {
+								return err
+							}
+							var v int
+							if err := tx.QueryRowContext(ctx, "SELECT v FROM state WHERE id = 1").Scan(&v); err != nil {
+								return err
+							}
+							return logs[w%2].Insert(ctx, tx, []record.Entry{entry(t, books[0], event{ID: fmt.Sprintf("%06d", v)})})
+						}); err != nil {
+							t.Error(err)
+						}
+						books[w%2].Wake()
+					}
+				})
+			}
+			wg.Wait()
+			drain(t, books[0])
+			log := all(t, books[0])
+			if len(log) != writers*each {
+				t.Errorf("the log has %d entries, want %d", len(log), writers*each)
+			}
+			for i, e := range log {
+				if want := fmt.Sprintf("%06d", i+1); e.Header.ID != want {
+					t.Errorf("entry %d of the log tells of write %s", e.Seq, e.Header.ID)
 				}
 			}
 		})

@@ -127,7 +127,8 @@ func TestNumberedUnderRowLocks(t *testing.T) {
 				acts["statement"] = func(id string) error {
 					insert, args := s.log.InsertFrom("held", []record.Entry{entry(t, s.book, event{ID: id})})
 					_, err := s.db.Do(t.Context(), s.dialect.Bind("WITH w AS ("+write+" RETURNING 1), held AS (SELECT "+
-						s.dialect.Require("(SELECT COUNT(*) FROM w) = 1")+" AS ok), o AS ("+insert+") SELECT ok FROM held"), append([]any{id}, args...)...)
+						s.dialect.Require("(SELECT COUNT(*) FROM w) = 1")+" AS ok), o AS ("+insert+
+						" RETURNING 1) SELECT (SELECT COUNT(*) FROM o), (SELECT ok FROM held)"), append([]any{id}, args...)...)
 					return err
 				}
 			}
@@ -233,6 +234,48 @@ func TestLateCommit(t *testing.T) {
 			if n, _, err := s.book.Pending(t.Context()); n != 0 || err != nil {
 				t.Errorf("Pending = %d, %v; want 0", n, err)
 			}
+		})
+	}
+}
+
+// An entry with a smaller number is committed while a batch is between reading
+// the outbox and emptying it. It is not lost.
+func TestCommitInsideBatch(t *testing.T) {
+	for name, newServer := range servers(t) {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			epoch, err := s.log.Acquire(t.Context(), "one")
+			if err != nil {
+				t.Fatal(err)
+			}
+			late := s.tx(t)
+			if err := s.log.Insert(t.Context(), late, []record.Entry{entry(t, s.book, event{ID: "late"})}); err != nil {
+				t.Fatal(err)
+			}
+			add(t, s.book, event{ID: "a"})
+			// The batch waits to add its entry to the log.
+			blocker := s.tx(t)
+			s.in(t, blocker, "INSERT INTO gatebook_log (seq, recorded_at, id, type, outcome, header) VALUES (99, 0, 'a', '', '', '')")
+			done := make(chan error, 1)
+			go func() {
+				_, _, err := s.log.Number(context.Background(), epoch, nil)
+				done <- err
+			}()
+			s.waits(t, "INSERT INTO gatebook_log")
+			if err := late.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if err := blocker.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			ids(t, s.book, "a")
+			if _, _, err := s.log.Number(t.Context(), epoch, nil); err != nil {
+				t.Fatal(err)
+			}
+			ids(t, s.book, "a", "late")
 		})
 	}
 }

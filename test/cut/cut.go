@@ -152,10 +152,17 @@ func (p *Proxy) ask(client, server net.Conn, lost chan<- struct{}, answered, don
 			return
 		}
 		if cut {
-			// The server has done it when it begins to answer.
+			// The server has done it when it begins to answer. Some messages have no
+			// answer; then the client goes on with the next.
+			next := make(chan struct{})
+			go func() {
+				_, _ = client.Read(buf)
+				close(next)
+			}()
 			select {
 			case <-answered:
 			case <-done:
+			case <-next:
 			}
 			return
 		}

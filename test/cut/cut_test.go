@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,7 +31,10 @@ func counter(t *testing.T) (addr string, had *atomic.Int64) {
 				defer c.Close()
 				lines := bufio.NewScanner(c)
 				for lines.Scan() {
-					fmt.Fprintln(c, had.Add(1))
+					n := had.Add(1)
+					if lines.Text() != "quiet" {
+						fmt.Fprintln(c, n)
+					}
 				}
 			}()
 		}
@@ -85,6 +89,26 @@ func TestBreak(t *testing.T) {
 		if n := talk(t, p.Addr(), 5); n != 5 || p.Mend() {
 			t.Errorf("delivered %v: a cut came too early, after %d answers", delivered, n)
 		}
+	}
+}
+
+// TestNoAnswer cuts at a message that the server does not answer.
+func TestNoAnswer(t *testing.T) {
+	addr, had := counter(t)
+	p := cut.New(t, addr)
+	p.Break(1, true)
+	c, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintln(c, "quiet")
+	for had.Load() == 0 {
+		runtime.Gosched()
+	}
+	fmt.Fprintln(c, "line")
+	if line, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+		t.Errorf("an answer %q came after the cut", line)
 	}
 }
 

@@ -41,7 +41,7 @@ func Postgres() (*Server, error) {
 		},
 		command: func(s *Server) ([]string, error) {
 			return []string{filepath.Join(bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port), "-k", "", "-h", "127.0.0.1",
-				"-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "fsync=on", "-c", "synchronous_commit=on",
+				"-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "max_wal_size=256MB", "-c", "fsync=on", "-c", "synchronous_commit=on",
 				"-c", "timezone=America/St_Johns", "-c", "logging_collector=off"}, nil
 		},
 		ready: func(ctx context.Context, s *Server) error {

@@ -149,14 +149,14 @@ func suite(t *testing.T, l sqlstore.Layout, opts *adaptertest.Options, users str
 	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
 		t.Helper()
 		return emptied(t, db, with)
-	}, opts)
+	}, lent(l, opts))
 }
 
 // TestOwn runs the suite on the tables that Gatebook makes itself.
 func TestOwn(t *testing.T) {
 	for _, l := range []sqlstore.Layout{sqlstore.Postgres, sqlstore.MySQL} {
 		t.Run(l.Database(), func(t *testing.T) {
-			suite(t, l, nil, "user", nil)
+			suite(t, l, &adaptertest.Options{PaddedKeys: l.Database() == "mysql"}, "user", nil)
 		})
 	}
 }
