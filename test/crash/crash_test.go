@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,9 +22,10 @@ import (
 	"time"
 
 	"github.com/gatebook/gatebook"
-	"github.com/gatebook/gatebook/adapter/sqlite"
+	"github.com/gatebook/gatebook/adapter/mysql"
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/record"
+	"github.com/gatebook/gatebook/test/dbserver"
 	"github.com/gatebook/gatebook/test/need"
 )
 
@@ -35,13 +37,13 @@ type process struct {
 	stderr *bytes.Buffer
 }
 
-// start starts a server on the database in dir; wrap, when given, is a command
-// that runs it.
-func start(t *testing.T, dir, strategy, die string, wrap ...string) *process {
+// start starts a server on the database at an address; wrap, when given, is a
+// command that runs it.
+func start(t *testing.T, address, strategy, die string, wrap ...string) *process {
 	t.Helper()
 	args := append(wrap, os.Args[0])
 	p := &process{cmd: exec.Command(args[0], args[1:]...), stderr: &bytes.Buffer{}}
-	p.cmd.Env = append(os.Environ(), serverEnv+"="+dir, strategyEnv+"="+strategy, dieEnv+"="+die)
+	p.cmd.Env = append(os.Environ(), serverEnv+"="+address, strategyEnv+"="+strategy, dieEnv+"="+die)
 	p.cmd.Stderr = p.stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -116,66 +118,192 @@ func (p *process) signIn(id string) (token string, err error) {
 	return "", fmt.Errorf("no session: %s %s", res.Status, res.Header.Get("Location"))
 }
 
+// databases are those that a server is killed on.
+var databases = []struct {
+	name        string
+	fresh       func(testing.TB) string
+	kills, soak int
+}{
+	{"sqlite", testing.TB.TempDir, 150, 1000},
+	{"postgres", need.Postgres, 40, 500},
+	{"mariadb", need.MySQL, 40, 500},
+}
+
 // TestKill kills a server at random moments while clients sign in, new people
 // and known ones, and starts it again.
 func TestKill(t *testing.T) {
-	kills := 150
-	if need.Soak() {
-		kills = 1000
+	for _, d := range databases {
+		kills := d.kills
+		if need.Soak() {
+			kills = d.soak
+		}
+		for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
+			t.Run(d.name+" "+strategy, func(t *testing.T) {
+				killServers(t, d.fresh(t), strategy, kills)
+			})
+		}
 	}
-	for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
-		t.Run(strategy, func(t *testing.T) {
-			dir := t.TempDir()
-			var mu sync.Mutex
-			var received []string
-			signIns := 0
-			for round := range kills {
-				p := start(t, dir, strategy, "")
-				var wg sync.WaitGroup
-				stop := make(chan struct{})
-				first := make(chan struct{})
-				var once sync.Once
-				for c := range 4 {
-					wg.Go(func() {
-						for i := 0; ; i++ {
-							select {
-							case <-stop:
-								return
-							default:
-							}
-							id := fmt.Sprintf("p%d-%d-%d", round, c, i/2) // each person twice
-							token, err := p.signIn(id)
-							if err != nil {
-								return // killed
-							}
-							mu.Lock()
-							received = append(received, token)
-							signIns++
-							mu.Unlock()
-							once.Do(func() { close(first) })
-						}
-					})
+}
+
+func killServers(t *testing.T, address, strategy string, kills int) {
+	t.Helper()
+	var c crowd
+	for round := range kills {
+		p := start(t, address, strategy, "")
+		first := c.enter(p, fmt.Sprint(round), true)
+		// Every second kill comes while sign-ins are coming through, however slow
+		// the machine is; the others at any moment.
+		if round%2 == 0 {
+			select {
+			case <-first:
+			case <-t.Context().Done():
+			}
+		}
+		timer := time.NewTimer(time.Duration(5+rand.IntN(60)) * time.Millisecond)
+		<-timer.C
+		p.kill()
+		c.leave()
+	}
+	if len(c.received) < kills/2 {
+		t.Fatalf("only %d sign-ins between %d kills: that tests nothing", len(c.received), kills)
+	}
+	t.Logf("%d kills, %d sessions received", kills, len(c.received))
+	examine(t, address, strategy, c.received)
+}
+
+// crowd signs in, four at a time.
+type crowd struct {
+	wg   sync.WaitGroup
+	stop chan struct{}
+
+	mu       sync.Mutex
+	received []string // tokens
+}
+
+// enter lets the crowd sign in at p, each person twice, until it is told to
+// leave; with dies until p does not answer. It returns a channel that is closed
+// after the first sign-in.
+func (c *crowd) enter(p *process, name string, dies bool) (first <-chan struct{}) {
+	c.stop = make(chan struct{})
+	came := make(chan struct{})
+	var once sync.Once
+	for visitor := range 4 {
+		c.wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-c.stop:
+					return
+				default:
 				}
-				// Every second kill comes while sign-ins are coming through,
-				// however slow the machine is; the others at any moment.
-				if round%2 == 0 {
+				token, err := p.signIn(fmt.Sprintf("p%s-%d-%d", name, visitor, i/2))
+				if err != nil && dies {
+					return // killed
+				}
+				if err != nil {
+					continue // refused
+				}
+				c.mu.Lock()
+				c.received = append(c.received, token)
+				c.mu.Unlock()
+				once.Do(func() { close(came) })
+			}
+		})
+	}
+	return came
+}
+
+// leave waits until the crowd has gone.
+func (c *crowd) leave() {
+	close(c.stop)
+	c.wg.Wait()
+}
+
+// TestKillDatabase kills the database itself while clients sign in, and starts
+// it again. The server stays and comes to itself.
+func TestKillDatabase(t *testing.T) {
+	kills := 6
+	if need.Soak() {
+		kills = 100
+	}
+	for _, d := range []struct {
+		name  string
+		start func(testing.TB) *dbserver.Server
+		make  string // what makes a database
+	}{
+		{"postgres", need.PostgresServer, "CREATE DATABASE site"},
+		{"mariadb", need.MySQLServer, "CREATE DATABASE site"},
+	} {
+		for _, strategy := range []string{gatebook.StrategyJWT, gatebook.StrategyDatabase} {
+			t.Run(d.name+" "+strategy, func(t *testing.T) {
+				s := d.start(t)
+				one(t, s.URL(""), d.make)
+				p := start(t, s.URL("site"), strategy, "")
+				var c crowd
+				for round := range kills {
+					first := c.enter(p, fmt.Sprint(round), false)
 					select {
 					case <-first:
 					case <-t.Context().Done():
+						t.Fatalf("nobody signs in after the database came back\n%s", p.stderr)
 					}
+					timer := time.NewTimer(time.Duration(5+rand.IntN(60)) * time.Millisecond)
+					<-timer.C
+					s.Kill()
+					if err := s.Start(); err != nil {
+						t.Fatal(err)
+					}
+					c.leave()
 				}
-				timer := time.NewTimer(time.Duration(5+rand.IntN(60)) * time.Millisecond)
-				<-timer.C
 				p.kill()
-				close(stop)
-				wg.Wait()
-			}
-			if signIns < kills/2 {
-				t.Fatalf("only %d sign-ins between %d kills: that tests nothing", signIns, kills)
-			}
-			t.Logf("%d kills, %d sessions received", kills, signIns)
-			examine(t, dir, strategy, received)
-		})
+				t.Logf("%d kills, %d sessions received", kills, len(c.received))
+				examine(t, s.URL("site"), strategy, c.received)
+			})
+		}
+	}
+}
+
+// one runs one statement.
+func one(t *testing.T, address, statement string) {
+	t.Helper()
+	db, err := sql.Open(map[string]string{"postgres": "pgx", "mysql": "mysql"}[database(address)], address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// alone waits until nobody else is connected to the database: a statement that a
+// killed server sent may still run.
+func alone(t *testing.T, address string) {
+	t.Helper()
+	query := map[string]string{
+		"postgres": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+		"mysql":    "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+	}[database(address)]
+	if query == "" {
+		return
+	}
+	db, err := sql.Open(map[string]string{"postgres": "pgx", "mysql": "mysql"}[database(address)], address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var n int
+		if err := db.QueryRowContext(ctx, query).Scan(&n); err != nil {
+			t.Fatalf("wait until nobody else is connected: %v", err)
+		}
+		if n == 0 {
+			return
+		}
+		<-tick.C
 	}
 }
 
@@ -211,9 +339,10 @@ func TestKilledBetweenTheCommits(t *testing.T) {
 
 // examine checks state against book: nothing without its entry, no entry
 // without its row, no gap, and a signIn for every session that was received.
-func examine(t *testing.T, dir, strategy string, received []string) []book.Entry {
+func examine(t *testing.T, address, strategy string, received []string) []book.Entry {
 	t.Helper()
-	db, err := open(dir)
+	alone(t, address)
+	db, err := open(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,8 +427,11 @@ func decode(t *testing.T, e book.Entry, v any) {
 }
 
 // same compares rows with entries, one for one.
-func same(t *testing.T, what, query string, db *sqlite.DB, entries map[string]int, typ string) {
+func same(t *testing.T, what, query string, db store, entries map[string]int, typ string) {
 	t.Helper()
+	if _, ok := db.(*mysql.DB); ok {
+		query = strings.ReplaceAll(query, `"`, "`")
+	}
 	rows, err := db.SQL().Query(query)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ package crash_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,14 +12,17 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/mysql"
+	"github.com/gatebook/gatebook/adapter/postgres"
 	"github.com/gatebook/gatebook/adapter/sqlite"
 )
 
-// serverEnv makes this test binary a server: its value is the folder of the
+// serverEnv makes this test binary a server: its value is the address of the
 // database. strategyEnv and dieEnv say how it behaves.
 const (
 	serverEnv   = "GATEBOOK_CRASH_SERVER"
@@ -31,8 +35,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(serverEnv); dir != "" {
-		if err := serve(dir); err != nil {
+	if address := os.Getenv(serverEnv); address != "" {
+		if err := serve(address); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -64,17 +68,47 @@ func (provider) Checks() []string  { return []string{"state", "pkce", "nonce"} }
 func (provider) FormPost() bool    { return false }
 func (provider) LinkByEmail() bool { return false }
 
-func open(dir string) (*sqlite.DB, error) { return sqlite.Open(filepath.Join(dir, "site.db")) }
+// store is the adapter on any of the databases.
+type store interface {
+	gatebook.Adapter
+	SQL() *sql.DB
+	Close() error
+}
 
-func config(db *sqlite.DB, strategy string) gatebook.Config {
+// open opens a database by its address: the folder of a SQLite file, a URL of
+// PostgreSQL, or a data source name of MariaDB.
+func open(address string) (store, error) {
+	ctx := context.Background()
+	switch database(address) {
+	case "postgres":
+		return postgres.Open(ctx, address)
+	case "mysql":
+		return mysql.Open(ctx, address)
+	default:
+		return sqlite.Open(filepath.Join(address, "site.db"))
+	}
+}
+
+func database(address string) string {
+	switch {
+	case strings.HasPrefix(address, "postgres://"):
+		return "postgres"
+	case strings.Contains(address, "@tcp("):
+		return "mysql"
+	default:
+		return "sqlite"
+	}
+}
+
+func config(db store, strategy string) gatebook.Config {
 	return gatebook.Config{Secrets: []gatebook.Secret{secret}, URL: "http://localhost", Adapter: db,
 		Providers: []gatebook.Provider{provider{}}, Session: gatebook.SessionConfig{Strategy: strategy}}
 }
 
 // serve serves until it is killed or told to end. It prints its address
 // and its process id.
-func serve(dir string) error {
-	db, err := open(dir)
+func serve(address string) error {
+	db, err := open(address)
 	if err != nil {
 		return err
 	}

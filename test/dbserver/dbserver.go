@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -260,17 +261,24 @@ func (s *Server) end(sig syscall.Signal) {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
-	pids := []int{s.cmd.Process.Pid}
-	if sig == syscall.SIGKILL {
-		pids = append(pids, children(s.cmd.Process.Pid)...)
-	}
 	select {
 	case <-s.exited:
 	default:
+		pids := []int{s.cmd.Process.Pid}
+		if sig == syscall.SIGKILL {
+			_ = syscall.Kill(pids[0], syscall.SIGSTOP) // it starts no more children
+			pids = append(pids, children(pids[0])...)
+		}
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, sig)
 		}
 		<-s.exited
+		// PostgreSQL does not start beside children of the one before.
+		for _, pid := range pids[1:] {
+			for !gone(pid) {
+				runtime.Gosched()
+			}
+		}
 	}
 	_ = os.Remove(s.pidFile())
 	s.cmd = nil
@@ -349,6 +357,17 @@ func children(pid int) []int {
 		}
 	}
 	return found
+}
+
+// gone reports whether a process has ended, perhaps without its parent having
+// heard of it yet; always where there is no /proc.
+func gone(pid int) bool {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return true
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	return len(fields) == 0 || fields[0] == "Z"
 }
 
 // freePort finds a port below those that systems give to clients, so that it
