@@ -139,7 +139,8 @@ func (x *exchange) finish(in *proved) {
 }
 
 // notStored refuses a sign-in that could not be committed: because of the store,
-// or because an InTx handler did not want it.
+// because what a provider says does not fit into it, or because an InTx handler did
+// not want it.
 func notStored(err error) refused {
 	var own *inTxError
 	if errors.As(err, &own) {
@@ -148,6 +149,9 @@ func notStored(err error) refused {
 	var token *tokenError
 	if errors.As(err, &token) {
 		return refused{reason: record.ReasonInternal, step: token.Error(), err: token.err}
+	}
+	if errors.Is(err, ErrUnfit) { // its text names a column, and no value
+		return refused{reason: record.ReasonProfileInvalid, step: err.Error()}
 	}
 	return refused{reason: record.ReasonStoreError, step: "store the sign-in", err: err}
 }

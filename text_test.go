@@ -358,6 +358,29 @@ func TestAccountThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// The same when only the commit shows it.
+func TestCommitThatDoesNotFit(t *testing.T) {
+	strategies(t, func(t *testing.T, strategy string) {
+		t.Helper()
+		d, _ := onStrict(t, strategy, 1000)
+		d.store.fault(func(op string, act *gatebook.Act) error {
+			if op == "Commit" && len(act.Writes) > 1 {
+				return fmt.Errorf("%w: column \"image\" holds 255 characters", gatebook.ErrUnfit)
+			}
+			return nil
+		}, nil)
+		v := d.visitor()
+		to := v.signIn().Header().Get("Location")
+		if v.signedIn() || !strings.Contains(to, "error=Configuration") || !strings.Contains(d.log.String(), "holds 255 characters") {
+			t.Errorf("leads to %q\n%s", to, d.log)
+		}
+		d.checkTypes(record.TypeSignInFailed)
+		if got := d.entries()[0].Header.Reason; got != record.ReasonProfileInvalid {
+			t.Errorf("the reason is %s", got)
+		}
+	})
+}
+
 // TestMadeIDs: where the database makes the ids of users each user has one of those,
 // and none is used up for whoever is known already.
 func TestMadeIDs(t *testing.T) {

@@ -206,7 +206,9 @@ func (a *Auth) newUserID(ctx context.Context, u *User, tx *sql.Tx) (string, erro
 	if !ok {
 		return uuid.NewString(), nil
 	}
-	id, err := maker.NewUserID(ctx, *u.clone(), tx)
+	asked := u.clone()
+	asked.ID = ""
+	id, err := maker.NewUserID(ctx, *asked, tx)
 	if err == nil && id == "" {
 		err = errors.New("the adapter made an empty id")
 	}
@@ -297,19 +299,19 @@ func (t *Transaction) LinkAccount(ctx context.Context, acc Account) error {
 		return errors.New("gatebook: LinkAccount: Provider, ProviderAccountID and Type are required")
 	}
 	acc.clean()
-	kept, omitted, err := t.a.fit(&acc)
-	if err == nil {
-		err = acc.identified()
-	}
-	if err != nil {
+	if err := acc.identified(); err != nil {
 		return fmt.Errorf("gatebook: LinkAccount: %w", err)
 	}
-	err = t.again(func() error {
+	err := t.again(func() error {
 		r, actor, err := t.recorder(ctx)
 		if err != nil {
 			return err
 		}
 		found, c, err := t.user(ctx, r, acc.UserID)
+		if err != nil {
+			return err
+		}
+		kept, omitted, err := t.a.fit(&acc)
 		if err != nil {
 			return err
 		}

@@ -260,7 +260,7 @@ func (x *exchange) creationOptions(p WebAuthnProvider, who *asker) error {
 	c := &Ceremony{Origin: x.origin, Challenge: ch.value}
 	handle, err := "", error(nil)
 	if who.signedIn == nil {
-		ch.newUser, handle, err = x.a.newcomer(ctx)
+		ch.newUser, handle, err = x.a.newcomer(ctx, ch.owner)
 	} else {
 		u := &who.signedIn.User
 		ch.owner = &User{ID: u.ID, Name: u.Name, Email: u.Email, Image: u.Image}
@@ -290,10 +290,10 @@ func (x *exchange) creationOptions(p WebAuthnProvider, who *asker) error {
 // newcomer returns the id and the user handle of somebody who may become a user.
 // Where the adapter makes other ids than UUIDs there is no id yet, which anybody
 // could use up by asking for options; the handle is then as random as in Auth.js.
-func (a *Auth) newcomer(ctx context.Context) (id, handle string, err error) {
+func (a *Auth) newcomer(ctx context.Context, u *User) (id, handle string, err error) {
 	known := a.uuids.Load()
 	if known == nil {
-		made, err := a.newUserID(ctx, &User{}, nil)
+		made, err := a.newUserID(ctx, u, nil)
 		if err != nil {
 			return "", "", err
 		}
