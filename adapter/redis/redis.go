@@ -86,6 +86,7 @@ var (
 	_ gatebook.Adapter        = (*Cache)(nil)
 	_ gatebook.IDMaker        = (*Cache)(nil)
 	_ gatebook.AccountLimiter = (*Cache)(nil)
+	_ gatebook.WriteChecker   = (*Cache)(nil)
 	_ gatebook.Runner         = (*Cache)(nil)
 )
 
@@ -186,6 +187,14 @@ func (c *Cache) Close() error {
 	}
 	if client := c.client.Swap(nil); client != nil {
 		(*client).Close()
+	}
+	return nil
+}
+
+// CheckWrite implements [gatebook.WriteChecker]: as the adapter does, or nothing.
+func (c *Cache) CheckWrite(ctx context.Context, w gatebook.Write) error {
+	if checker, ok := c.Adapter.(gatebook.WriteChecker); ok {
+		return checker.CheckWrite(ctx, w)
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ require (
 	github.com/muhlemmer/httpforwarded v0.1.0 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/philhofer/fwd v1.2.0 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/rs/cors v1.11.1 // indirect
@@ -49,7 +50,7 @@ require (
 	go.opentelemetry.io/otel/trace v1.46.0 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
@@ -66,6 +67,7 @@ require (
 	github.com/gatebook/gatebook v0.0.0
 	github.com/gatebook/gatebook/adapter/mysql v0.0.0
 	github.com/gatebook/gatebook/adapter/postgres v0.0.0
+	github.com/gatebook/gatebook/adapter/redis v0.0.0
 	github.com/gatebook/gatebook/adapter/sqlite v0.0.0
 	github.com/gatebook/gatebook/mail/smtp v0.0.0-00010101000000-000000000000
 	github.com/gatebook/gatebook/passkey v0.0.0-00010101000000-000000000000
@@ -85,3 +87,5 @@ replace github.com/gatebook/gatebook/passkey => ../../passkey
 replace github.com/gatebook/gatebook/adapter/mysql => ../../adapter/mysql
 
 replace github.com/gatebook/gatebook/adapter/postgres => ../../adapter/postgres
+
+replace github.com/gatebook/gatebook/adapter/redis => ../../adapter/redis

@@ -196,10 +196,38 @@ func TestCommands(t *testing.T) {
 				t.Errorf("the session is %s", body)
 			}
 			serving.end()
+		p.cached(cookie)
 			out, _ = p.run(0, "events")
 			p.want(out, `createUser +success .*ada@example.com`, `linkAccount`, `signIn +success`)
 		})
 	}
+}
+
+// cached: with a cache of sessions the same is served, and without it as well.
+func (p *place) cached(cookie string) {
+	p.t.Helper()
+	config, err := os.ReadFile(filepath.Join(p.dir, "gatebook.yaml"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	address := need.Redis(p.t)
+	p.write("gatebook.yaml", string(config)+"redis: "+address+"\n")
+	out, _ := p.run(1, "doctor", "--timeout", "2s") // the provider is not there
+	p.want(out, `^ok +redis +it caches sessions$`)
+	for range 2 {
+		serving := p.serve()
+		if body := serving.get("/auth/session", strings.TrimSpace(cookie)); !strings.Contains(body, `"ada@example.com"`) {
+			p.t.Errorf("the session is %s", body)
+		}
+		serving.end()
+		p.write("gatebook.yaml", string(config)+"redis: redis://:hunter2@127.0.0.1:1\n")
+	}
+	out, _ = p.run(1, "doctor", "--timeout", "2s")
+	p.want(out, `^warn +redis +sessions are read from the database until it answers: `)
+	if strings.Contains(out, "hunter2") {
+		p.t.Errorf("the password is in %s", out)
+	}
+	p.write("gatebook.yaml", string(config))
 }
 
 // serving is a server under way.

@@ -94,7 +94,7 @@ func (c *doctorCommand) examine(ctx context.Context, d *diagnosis) {
 	if err != nil {
 		d.Fault("providers", "%v", err)
 	}
-	c.examineDatabase(ctx, d, cfg.Database)
+	c.examineDatabase(ctx, d, cfg.Database, cfg.Redis)
 	if settings != nil {
 		examineSettings(d, settings)
 		c.examineProviders(ctx, d, cfg, settings)

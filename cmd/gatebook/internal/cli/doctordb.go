@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/gatebook/gatebook/adapter/redis"
 	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/book"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
@@ -17,7 +19,7 @@ import (
 
 // examineDatabase looks at the database: whether it answers, what it is, whether
 // its tables and settings are right, and whether the book is kept.
-func (c *doctorCommand) examineDatabase(ctx context.Context, d *diagnosis, where config.Database) {
+func (c *doctorCommand) examineDatabase(ctx context.Context, d *diagnosis, where config.Database, cache string) {
 	if where.URL == "" {
 		where.URL = config.DefaultDatabase
 	}
@@ -52,6 +54,24 @@ func (c *doctorCommand) examineDatabase(ctx context.Context, d *diagnosis, where
 	examinePlan(ctx, d, db)
 	examineLayout(d, where)
 	examineBook(ctx, d, db.Book())
+	if cache != "" {
+		examineCache(ctx, d, db, cache)
+	}
+}
+
+// examineCache asks the cache of sessions. Without it all works, and slower.
+func examineCache(ctx context.Context, d *diagnosis, db database.Store, address string) {
+	cache, err := redis.Open(db, address, &redis.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		d.Fault("redis", "%v", err)
+		return
+	}
+	defer func() { _ = cache.Close() }() // it was only asked
+	if err := cache.Ping(ctx); err != nil {
+		d.Warn("redis", "sessions are read from the database until it answers: %v", err)
+		return
+	}
+	d.OK("redis", "it caches sessions")
 }
 
 // examineFile says what is unwise about a SQLite file; false when there is none.

@@ -234,6 +234,9 @@ func (c *Config) check(d *decoder) {
 		d.fail(0, "url", "must be an address such as https://app.example.com")
 	}
 	c.Database.check(d)
+	if c.Redis != "" && !strings.HasPrefix(c.Redis, "redis://") && !strings.HasPrefix(c.Redis, "rediss://") {
+		d.fail(0, "redis", "must be an address such as redis://:password@localhost:6379/0, or rediss:// with TLS")
+	}
 	oneOf(d, "session.strategy", c.Session.Strategy, "database", "jwt")
 	oneOf(d, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(d, "log.format", c.Log.Format, "text", "json")

@@ -243,6 +243,7 @@ func TestMistakes(t *testing.T) {
 		{"key of a mail provider", "secrets: [a]\nproviders: [{type: email, from: a, smtp: b, privateKey: k}]\n", []string{`providers[0].privateKey: does not belong to a provider of type email`}},
 		{"catalog with an endpoint", "secrets: [a]\nproviders: [{id: github, tokenUrl: a}]\n", []string{`providers[0].tokenUrl: does not belong to a provider of type catalog`}},
 		{"url without scheme", good + "url: app.example.com\n", []string{`gatebook.yaml:3: url: must be an address such as https://app.example.com`}},
+		{"a cache that is none", good + "redis: 'localhost:6379'\n", []string{`gatebook.yaml:3: redis: must be an address such as redis://:password@localhost:6379/0`}},
 		{"scheme", good + "database: postgre://a/b\n", []string{`gatebook.yaml:3: database: the scheme "postgre" is not known: did you mean postgres://?`}},
 		{"no scheme like it", good + "database: mongodb://a/b\n", []string{`the scheme "mongodb" is not known: known are postgres and mysql; SQLite takes a path`}},
 		{"no scheme", good + "database: {url: 'app:pw@db.example/app'}\n", []string{`gatebook.yaml:3: database.url: an address has an @ but no scheme: write postgres://`}},

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/redis"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/config"
 	"github.com/gatebook/gatebook/cmd/gatebook/internal/database"
 	"github.com/gatebook/gatebook/mail/httpmail"
@@ -40,6 +41,7 @@ const DrainTime = 20 * time.Second
 type Server struct {
 	log      *slog.Logger
 	db       database.Store
+	cache    *redis.Cache // nil without one
 	auth     *gatebook.Auth
 	base     string
 	listener net.Listener
@@ -69,6 +71,12 @@ func (s *Server) open(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	settings.Adapter, settings.Logger = s.db, s.log
+	if cfg.Redis != "" {
+		if s.cache, err = redis.Open(s.db, cfg.Redis, &redis.Options{Logger: s.log}); err != nil {
+			return fmt.Errorf("%s: %w", cfg.Path, err)
+		}
+		settings.Adapter = s.cache
+	}
 	if s.auth, err = gatebook.New(*settings); err != nil {
 		return fmt.Errorf("%s: %w", cfg.Path, err)
 	}
@@ -287,6 +295,11 @@ func (s *Server) release() {
 	s.closing.Do(func() {
 		if s.listener != nil {
 			_ = s.listener.Close() // Run has closed it already
+		}
+		if s.cache != nil {
+			if err := s.cache.Close(); err != nil {
+				s.log.Error("close the cache", "error", err)
+			}
 		}
 		if s.db != nil {
 			if err := s.db.Close(); err != nil {
