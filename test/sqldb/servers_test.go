@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -267,6 +268,57 @@ func TestServerConnectionLost(t *testing.T) {
 			if _, err := db.Do(t.Context(), "UPDATE a SET n = 7"); err == nil || errors.Is(err, sqldb.ErrCommitUnknown) || errors.Is(err, driver.ErrBadConn) {
 				t.Errorf("Do on a closed pool = %v, want a plain error", err)
 			}
+		})
+	}
+}
+
+// Settings of the whole server are looked at too, until they are right: then a
+// server need not be asked again.
+func TestServerWeakForAll(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fresh                       func(testing.TB) string
+		setting, weaken, mend, look string
+	}{
+		"postgres": {
+			fresh:   func(t testing.TB) string { t.Helper(); return need.PostgresServer(t).URL("postgres") },
+			setting: "full_page_writes", weaken: "ALTER SYSTEM SET full_page_writes = off", mend: "ALTER SYSTEM SET full_page_writes = on",
+			look: "SELECT pg_reload_conf()",
+		},
+		"mysql": {
+			fresh:   func(t testing.TB) string { t.Helper(); return need.MySQLServer(t).URL("mysql") },
+			setting: "innodb_flush_log_at_trx_commit", weaken: "SET GLOBAL innodb_flush_log_at_trx_commit = 2",
+			mend: "SET GLOBAL innodb_flush_log_at_trx_commit = 1", look: "SELECT 1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := servers[name]
+			address := tt.fresh(t)
+			other := s.open(t, address).SQL()
+			do := func(db *sqldb.DB) error {
+				_, err := db.Do(t.Context(), "SELECT 1")
+				return err
+			}
+			// PostgreSQL reads its settings some time after it was told to.
+			until := func(query, what string, reached func() bool) {
+				t.Helper()
+				for _, q := range []string{query, tt.look} {
+					if _, err := other.Exec(q); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for deadline := time.Now().Add(10 * time.Second); !reached(); {
+					if time.Now().After(deadline) {
+						t.Fatalf("10 seconds after %q it is not so: %s", query, what)
+					}
+				}
+			}
+			var db *sqldb.DB
+			until(tt.weaken, "refused, naming the setting", func() bool {
+				db = s.open(t, address)
+				err := do(db)
+				return errors.Is(err, sqldb.ErrWeak) && strings.Contains(err.Error(), tt.setting)
+			})
+			until(tt.mend, "not refused any more", func() bool { return do(db) == nil })
 		})
 	}
 }
