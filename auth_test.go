@@ -43,6 +43,54 @@ func TestRunAndClose(t *testing.T) {
 	})
 }
 
+// running is an adapter that works beside the requests.
+type running struct {
+	gatebook.Adapter
+	run func(context.Context) error
+}
+
+func (r running) Run(ctx context.Context) error { return r.run(ctx) }
+
+// Run runs an adapter that has something to do, waits for it, and goes on when it
+// fails.
+func TestRunOfAnAdapter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ran, ended bool
+		d := newDesk(t, func(_ *desk, cfg *gatebook.Config) {
+			cfg.Adapter = running{cfg.Adapter, func(ctx context.Context) error {
+				ran = true
+				<-ctx.Done()
+				time.Sleep(time.Second)
+				ended = true
+				return nil
+			}}
+		})
+		stop := d.run()
+		synctest.Wait()
+		if !ran || ended {
+			t.Errorf("while Run runs the adapter has begun: %v, and ended: %v", ran, ended)
+		}
+		if stop(); !ended {
+			t.Error("Run returned before the adapter's")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, func(_ *desk, cfg *gatebook.Config) {
+			cfg.Adapter = running{cfg.Adapter, func(context.Context) error { return errors.New("out of work") }}
+		})
+		stop := d.run()
+		d.visitor().signIn()
+		pause(time.Second)
+		if n, _, err := d.auth.Book().Pending(context.Background()); n != 0 || err != nil {
+			t.Errorf("%d entries wait after the adapter's Run failed, %v", n, err)
+		}
+		stop()
+		if n := strings.Count(d.log.String(), "out of work"); n != 1 {
+			t.Errorf("the log says it %d times, want once:\n%s", n, d.log)
+		}
+	})
+}
+
 // Close before anything, and with a context that has ended.
 func TestCloseEarly(t *testing.T) {
 	d := newDesk(t, nil)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -247,6 +248,17 @@ func TestNotCached(t *testing.T) {
 		}
 		if n := db.reads.Load(); n != 3 {
 			t.Errorf("%s: 3 reads read the database %d times", name, n)
+		}
+	}
+}
+
+// TestBadAddress: the error tells what is wanted, and no password.
+func TestBadAddress(t *testing.T) {
+	for _, address := range []string{"", "localhost:6379", "redis://user:hidden@local host:6379", "redis://user:hidden@localhost:port/0",
+		"http://user:hidden@localhost", "redis://user:hidden@localhost:6379/zero", "redis://user:hidden@localhost:6379/0?db=x"} {
+		_, err := redis.Open(memory.New(), address, nil)
+		if err == nil || !strings.Contains(err.Error(), "redis://user:password@localhost:6379/0") || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("Open(%q) = %v", address, err)
 		}
 	}
 }
