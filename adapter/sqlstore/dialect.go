@@ -32,7 +32,8 @@ var (
 		Dialect: sqldb.SQLite,
 		sweep:   `DELETE FROM %t WHERE (%k) IN (SELECT %k FROM %t WHERE %c < ?1 LIMIT ?2)`,
 		columns: `SELECT name, lower(type), 0, 0, "notnull" AND dflt_value IS NULL AND NOT (pk AND lower(type) = 'integer'),
-				CASE WHEN pk AND lower(type) = 'integer' THEN 'rowid' ELSE '' END, 0, ''
+				CASE WHEN pk AND lower(type) = 'integer' THEN (SELECT CASE WHEN upper(m.sql) LIKE '%AUTOINCREMENT%' THEN 'autoincrement' ELSE 'rowid' END
+					FROM sqlite_master m WHERE m.type = 'table' AND m.name = ?1) ELSE '' END, 0, ''
 			FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid`,
 		indexes: `SELECT i.name, i."unique", c.name FROM pragma_index_list(?1) i, pragma_index_info(i.name) c WHERE NOT i.partial
 			UNION ALL SELECT ' key', 1, name FROM (SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk)`,

@@ -388,6 +388,10 @@ func (l Layout) fits(t *table, which int) error {
 			return fmt.Errorf("column %q of table %q has no default, and Gatebook would not give it: let it be null or give it one", c.name, t.name)
 		}
 	}
+	if c := t.find(l.userNames()[0]); which == userTable && c.fallback == "rowid" {
+		return fmt.Errorf("table %q gives the id of a deleted user to the next one, who would be taken for the other in the book: "+
+			"make %q INTEGER PRIMARY KEY AUTOINCREMENT", t.name, c.name)
+	}
 	for _, key := range s.keys {
 		if !t.keeps(key) {
 			return fmt.Errorf("table %q has no unique key, so that two could take one %s: %s, or run \"gatebook migrate\"",
