@@ -24,7 +24,8 @@ func TestAdapters(t *testing.T) {
 				name string
 				tell func(*sites)
 			}{
-				{"same rows", sameRows}, {"export", export}, {"exact", exact}, {"finer times", finerTimes}, {"time forms", timeForms}, {"long tokens", longTokens},
+				{"same rows", sameRows}, {"export", export}, {"exact", exact}, {"finer times", finerTimes}, {"time forms", timeForms},
+				{"own users", ownUsers}, {"long tokens", longTokens},
 				{"one session", oneSession}, {"adopted once", adoptedOnce}, {"one link", oneLink}, {"one link at once", oneLinkAtOnce},
 				{"first sign-in at once", firstSignInAtOnce},
 			} {

@@ -21,6 +21,9 @@ func export(s *sites) {
 		who := s.newPerson(fmt.Sprintf("Exported %d", i), i%3 == 0)
 		s.npmWrites(who)
 		user := gatebook.ImportUser{User: userOf(who.user), Accounts: []gatebook.Account{accountOf(who.account)}}
+		if s.users != nil {
+			user.User.Extra = map[string]any{"role": "member"}
+		}
 		switch i {
 		case 1: // two accounts
 			who.account["provider"] = "second"
@@ -33,7 +36,7 @@ func export(s *sites) {
 		want[user.User.ID] = user
 	}
 	db := s.newStore().SQL()
-	e, err := sqlstore.NewExport(s.t.Context(), db, layouts[s.name])
+	e, err := sqlstore.NewExport(s.t.Context(), db, s.layout(s.t))
 	if err != nil {
 		s.t.Fatal(err)
 	}

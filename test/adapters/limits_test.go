@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatebook/gatebook"
+	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/record"
 )
 
@@ -186,6 +187,49 @@ func timeForms(s *sites) {
 			s.t.Errorf("expired sessions are %v, %v, want that of %v", found, err, ended.user)
 		}
 		s.npm.call("deleteSession", ended.session["sessionToken"])
+	}
+}
+
+// TestIDsGivenAgain: SQLite may give the id of a deleted user to the next one,
+// whom the book would take for the other. Gatebook refuses such a table.
+func TestIDsGivenAgain(t *testing.T) {
+	p := newPlace(t, people("sqlite", sqlstore.Integer))
+	p.exec("DROP TABLE people")
+	p.exec("CREATE TABLE people (person_id integer PRIMARY KEY, full_name text, mail text UNIQUE, mail_proved integer, picture text, role text)")
+	s := p.newStore()
+	err := s.Migrate(t.Context())
+	if err == nil {
+		_, err = s.Find(t.Context(), gatebook.Query{Email: "ada@example.com"})
+	}
+	if err == nil || !strings.Contains(err.Error(), "AUTOINCREMENT") {
+		t.Errorf("Gatebook works on a table that gives ids again: %v, want an error with AUTOINCREMENT", err)
+	}
+}
+
+// ownUsers: further columns of the application's own table of users that were
+// named are read and written by both sides.
+func ownUsers(s *sites) {
+	if s.users == nil {
+		return
+	}
+	given := s.npm.row("createUser", row{"id": uuid.NewString(), "email": "ada@example.com", "role": "reader"})
+	role := func() any {
+		f, err := s.store.Find(s.t.Context(), gatebook.Query{Email: "ada@example.com"})
+		if err != nil || f.ByEmail == nil {
+			s.t.Fatalf("Gatebook finds %v, %v", f, err)
+		}
+		return f.ByEmail.User.Extra["role"]
+	}
+	if got := role(); got != "reader" {
+		s.t.Errorf("Gatebook reads the role %v, want reader", got)
+	}
+	if _, err := s.auth.UpdateUser(s.t.Context(), gatebook.User{ID: asID(given["id"]), Extra: map[string]any{"role": "writer"}}, "role"); err != nil {
+		s.t.Fatal(err)
+	}
+	s.equal("the role that Gatebook gave", s.npm.row("getUser", given["id"]), row{"role": "writer", "email": "ada@example.com"})
+	s.npm.call("updateUser", row{"id": given["id"], "role": "editor"})
+	if got := role(); got != "editor" {
+		s.t.Errorf("Gatebook reads the role %v, want editor", got)
 	}
 }
 

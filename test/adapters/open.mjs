@@ -14,6 +14,7 @@ import { getTableConfig as sqliteConfig } from 'drizzle-orm/sqlite-core';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
 
+import * as people from './people.mjs';
 import { open as onPrisma } from './prisma.mjs';
 
 // What the documentation of @auth/pg-adapter says to make; the package itself
@@ -27,14 +28,24 @@ const postgresDDL = [
   'CREATE TABLE users (id SERIAL, name VARCHAR(255), email VARCHAR(255), "emailVerified" TIMESTAMPTZ, image TEXT, PRIMARY KEY (id))',
 ];
 
-// ddl makes statements of the tables that @auth/drizzle-adapter defines itself,
-// in a file that it does not export, so that they cannot differ from it.
-async function ddl(file, config, quote) {
+// own are the tables that @auth/drizzle-adapter defines itself, in a file that it
+// does not export.
+async function own(file) {
   const { defineTables } = await import(new URL(`lib/${file}`, import.meta.resolve('@auth/drizzle-adapter')));
+  return defineTables();
+}
+
+// ddl makes statements of Drizzle's definitions, so that tables cannot differ from
+// what the adapter takes them to be.
+function ddl(tables, config, quote) {
   const list = (columns) => columns.map((c) => quote(c.name)).join(', ');
-  return Object.values(defineTables()).map((table) => {
+  const preset = (c) => {
+    if (c.default === undefined) return '';
+    return typeof c.default === 'string' ? ` DEFAULT '${c.default}'` : ' DEFAULT gen_random_uuid()';
+  };
+  return Object.values(tables).map((table) => {
     const t = config(table);
-    const parts = t.columns.map((c) => `${quote(c.name)} ${c.getSQLType()}${c.primary ? ' PRIMARY KEY' : ''}${c.notNull ? ' NOT NULL' : ''}${c.isUnique ? ' UNIQUE' : ''}`);
+    const parts = t.columns.map((c) => `${quote(c.name)} ${c.getSQLType()}${preset(c)}${c.primary ? ' PRIMARY KEY' : ''}${c.autoIncrement ? ' AUTOINCREMENT' : ''}${c.notNull ? ' NOT NULL' : ''}${c.isUnique ? ' UNIQUE' : ''}`);
     for (const key of t.primaryKeys) parts.push(`PRIMARY KEY (${list(key.columns)})`);
     for (const key of t.foreignKeys) {
       const { columns, foreignTable, foreignColumns } = key.reference();
@@ -53,24 +64,34 @@ function pool(address) {
   return p;
 }
 
+function drizzlePostgres(address, tables) {
+  const db = pool(address);
+  return { adapter: DrizzleAdapter(onPostgres(db), tables), ddl: ddl(tables, postgresConfig, double), close: () => db.end() };
+}
+
+function drizzleMySQL(address, tables) {
+  const db = mysql.createPool(address);
+  return { adapter: DrizzleAdapter(onMySQL(db), tables), ddl: ddl(tables, mysqlConfig, backtick), close: () => db.end() };
+}
+
+function drizzleSQLite(address, tables) {
+  // Without a timeout a write fails at once while another program writes.
+  const db = createClient({ url: `file:${address}`, timeout: 5000 });
+  return { adapter: DrizzleAdapter(onSQLite(db), tables), ddl: ddl(tables, sqliteConfig, double), close: () => db.close() };
+}
+
 const kinds = {
   pg(address) {
     const db = pool(address);
     return { adapter: PostgresAdapter(db), ddl: postgresDDL, close: () => db.end() };
   },
-  async 'drizzle-postgres'(address) {
-    const db = pool(address);
-    return { adapter: DrizzleAdapter(onPostgres(db)), ddl: await ddl('pg.js', postgresConfig, double), close: () => db.end() };
-  },
-  async 'drizzle-mysql'(address) {
-    const db = mysql.createPool(address);
-    return { adapter: DrizzleAdapter(onMySQL(db)), ddl: await ddl('mysql.js', mysqlConfig, backtick), close: () => db.end() };
-  },
-  async 'drizzle-sqlite'(address) {
-    // Without a timeout a write fails at once while another program writes.
-    const db = createClient({ url: `file:${address}`, timeout: 5000 });
-    return { adapter: DrizzleAdapter(onSQLite(db)), ddl: await ddl('sqlite.js', sqliteConfig, double), close: () => db.close() };
-  },
+  'drizzle-postgres': async (address) => drizzlePostgres(address, await own('pg.js')),
+  'drizzle-mysql': async (address) => drizzleMySQL(address, await own('mysql.js')),
+  'drizzle-sqlite': async (address) => drizzleSQLite(address, await own('sqlite.js')),
+  'people-postgres-uuid': (address) => drizzlePostgres(address, people.postgresUUID),
+  'people-postgres-bigint': (address) => drizzlePostgres(address, people.postgresBigint),
+  'people-mysql': (address) => drizzleMySQL(address, people.mysql),
+  'people-sqlite': (address) => drizzleSQLite(address, people.sqlite),
   'prisma-postgres': (address) => onPrisma('postgresql', address),
   'prisma-mysql': (address) => onPrisma('mysql', address),
   'prisma-sqlite': (address) => onPrisma('sqlite', address),

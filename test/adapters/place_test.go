@@ -27,6 +27,8 @@ type kind struct {
 	// readsLinksFirst says that the adapter reads a link, then deletes it, and does
 	// not look whether it was still there: of several at once all may get in.
 	readsLinksFirst bool
+	// users is the application's own table of users, nil for the adapter's.
+	users *sqlstore.Users
 	// seconds says that sessions and links expire at whole seconds.
 	seconds bool
 }
@@ -35,6 +37,35 @@ var kinds = []kind{
 	{name: "pg", dialect: "postgres", user: "users", account: "accounts", session: "sessions", link: "verification_token"},
 	drizzle("postgres"), drizzle("mysql"), drizzle("sqlite"),
 	prisma("postgres"), prisma("mysql"), prisma("sqlite"),
+	people("postgres-uuid", sqlstore.UUID), people("postgres-bigint", sqlstore.Integer), people("mysql", sqlstore.Text), people("sqlite", sqlstore.Integer),
+}
+
+// people are the tables of an application that has Drizzle's adapter use a table
+// of users of its own (people.mjs).
+func people(name string, ids sqlstore.IDType) kind {
+	dialect, _, _ := strings.Cut(name, "-")
+	k := drizzle(dialect)
+	k.name, k.user, k.seconds = "people-"+name, "people", false
+	k.users = &sqlstore.Users{Table: "people", ID: "person_id", Name: "full_name", Email: "mail", EmailVerified: "mail_proved", Image: "picture",
+		IDType: ids, Extra: []string{"role"}}
+	return k
+}
+
+// column is the name in the database of a column of a table.
+func (k *kind) column(table, name string) string {
+	if k.users == nil || table != k.user {
+		return name
+	}
+	if own := map[string]string{"id": k.users.ID, "name": k.users.Name, "email": k.users.Email, "emailVerified": k.users.EmailVerified,
+		"image": k.users.Image}[name]; own != "" {
+		return own
+	}
+	return name
+}
+
+// numbered reports whether ids of users are numbers.
+func (k *kind) numbered() bool {
+	return k.name == "pg" || k.users != nil && k.users.IDType == sqlstore.Integer
 }
 
 func drizzle(dialect string) kind {
@@ -169,7 +200,7 @@ func (p *place) rows(table string, where row) []row {
 		if p.dialect == "postgres" {
 			mark = fmt.Sprintf("$%d", len(args))
 		}
-		statement += sep + p.quote(column) + " = " + mark
+		statement += sep + p.quote(p.column(table, column)) + " = " + mark
 	}
 	rows, err := p.db.QueryContext(p.t.Context(), statement, args...)
 	if err != nil {
@@ -191,6 +222,11 @@ func (p *place) rows(table string, where row) []row {
 		}
 		r := row{}
 		for i, c := range columns {
+			for _, name := range []string{"id", "name", "email", "emailVerified", "image"} {
+				if p.column(table, name) == c {
+					c = name
+				}
+			}
 			r[c] = plain(c, values[i])
 		}
 		out = append(out, r)

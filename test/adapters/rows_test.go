@@ -281,7 +281,7 @@ func (p *place) left(id any) {
 
 // id is a user's id as the database has it.
 func (p *place) id(id string) any {
-	if p.name != "pg" {
+	if !p.numbered() {
 		return id
 	}
 	n, err := strconv.ParseInt(id, 10, 64)

@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"database/sql"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,11 +11,21 @@ import (
 	"github.com/gatebook/gatebook/adapter/sqlstore"
 )
 
-// layouts are Gatebook's names of what the kinds are.
-var layouts = map[string]sqlstore.Layout{
-	"pg":               sqlstore.AuthJSPostgres,
-	"drizzle-postgres": sqlstore.DrizzlePostgres, "drizzle-mysql": sqlstore.DrizzleMySQL, "drizzle-sqlite": sqlstore.DrizzleSQLite,
-	"prisma-postgres": sqlstore.PrismaPostgres, "prisma-mysql": sqlstore.PrismaMySQL, "prisma-sqlite": sqlstore.PrismaSQLite,
+// layout is what Gatebook calls the kind.
+func (k *kind) layout(t *testing.T) sqlstore.Layout {
+	t.Helper()
+	name, _, _ := strings.Cut(k.name, "-")
+	if k.users != nil {
+		name = "drizzle"
+	}
+	l, err := sqlstore.Named(k.dialect, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.users != nil {
+		l = l.WithUsers(*k.users)
+	}
+	return l
 }
 
 // newStore is Gatebook's adapter on the place, over connections that are far from
@@ -26,7 +37,7 @@ func (p *place) newStore() *sqlstore.Store {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { db.Close() })
-	return sqlstore.New(db, layouts[p.name])
+	return sqlstore.New(db, p.layout(p.t))
 }
 
 // far is dsn with another time zone than UTC.
