@@ -3,10 +3,12 @@ package adapters
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"github.com/gatebook/gatebook/test/oidcprovider"
 )
@@ -18,7 +20,7 @@ func TestAdapters(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t, k)
 			p.as("official suite", func() { officialSuite(p) })
-			p.migrate()
+			p.as("migrate beside", func() { migrateBeside(p) })
 			s := newSites(p)
 			for _, story := range []struct {
 				name string
@@ -33,6 +35,38 @@ func TestAdapters(t *testing.T) {
 				p.as(story.name, func() { story.tell(s) })
 			}
 		})
+	}
+}
+
+// migrateBeside: Gatebook's tables and keys are made while Auth.js's adapter goes
+// on writing, which notices nothing.
+func migrateBeside(p *place) {
+	stop, begun := make(chan struct{}), make(chan struct{})
+	var writers sync.WaitGroup
+	var made atomic.Int32
+	for range 4 {
+		writers.Go(func() {
+			for {
+				who := p.newPerson(uuid.NewString(), false)
+				p.npmWrites(who)
+				if made.Add(1) == 1 {
+					close(begun)
+				}
+				p.npmChanges(who)
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	<-begun
+	p.migrate()
+	close(stop)
+	writers.Wait()
+	if users := p.rows(p.user, nil); len(users) != int(made.Load()) {
+		p.t.Errorf("Auth.js's adapter made %d users beside a migration, of which %d are there", made.Load(), len(users))
 	}
 }
 

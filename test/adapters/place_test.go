@@ -81,10 +81,11 @@ func prisma(dialect string) kind {
 // place is a database with the tables of one adapter, and that adapter.
 type place struct {
 	kind
-	t   *testing.T
-	dsn string // for Go
-	db  *sql.DB
-	npm *npm
+	t    *testing.T // of the story that is told
+	home *testing.T // of the place
+	dsn  string     // for Go
+	db   *sql.DB
+	npm  *npm
 	// store is Gatebook's adapter, nil until migrated.
 	store *sqlstore.Store
 }
@@ -105,7 +106,7 @@ func (p *place) as(name string, story func()) {
 
 func newPlace(t *testing.T, k kind) *place {
 	t.Helper()
-	p := &place{kind: k, t: t, dsn: fresh(t, k.dialect)}
+	p := &place{kind: k, t: t, home: t, dsn: fresh(t, k.dialect)}
 	var err error
 	if p.db, err = sql.Open(drivers[k.dialect], p.dsn); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func (p *place) newStore() *sqlstore.Store {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { db.Close() })
+	p.home.Cleanup(func() { db.Close() })
 	return sqlstore.New(db, p.layout(p.t))
 }
 
