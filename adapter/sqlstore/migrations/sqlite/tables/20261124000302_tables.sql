@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS "session" (
 	"sessionToken" text PRIMARY KEY NOT NULL,
 	"userId"       /*id*/ NOT NULL REFERENCES /*users*/ ON DELETE CASCADE,
 	"expires"      integer NOT NULL -- milliseconds since 1970
-);
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS gatebook_session_user ON "session" ("userId");
 CREATE INDEX IF NOT EXISTS gatebook_session_expires ON "session" ("expires");
 
