@@ -132,6 +132,15 @@ func TestBesideAuthjs(t *testing.T) {
 	}
 }
 
+// TestFromRedis measures cached reads, tiny.
+func TestFromRedis(t *testing.T) {
+	need.Redis(t)
+	out, _ := run(t, build(t), t.TempDir(), "-quick", "-run", "from Redis")
+	if !strings.Contains(out, "\nsession reads from Redis ") {
+		t.Errorf("no line of it:\n%s", out)
+	}
+}
+
 // TestSelect runs nothing, and says so.
 func TestSelect(t *testing.T) {
 	program, data := build(t), t.TempDir()

@@ -68,6 +68,7 @@ var benches = []bench{
 	{name: "listed token session reads", run: readListed},
 	{name: "verify", run: verifyTokens},
 	{name: "database session reads", run: readRows},
+	{name: "session reads from Redis", run: readCached},
 	{name: "sign-in with a database session", run: signInRows},
 	{name: "sign-in with a token session", run: signInTokens},
 	{name: "OpenID callback", run: callbacks},
