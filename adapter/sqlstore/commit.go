@@ -17,6 +17,8 @@ const sweepLimit = 1000
 
 // ExtendSession implements [gatebook.Adapter].
 func (s *Store) ExtendSession(ctx context.Context, token gatebook.Secret, expires time.Time) error {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return err
@@ -51,6 +53,8 @@ func (s *Store) unchanged(ctx context.Context, q *queries, key string) error {
 
 // Claim implements [gatebook.Adapter].
 func (s *Store) Claim(ctx context.Context, holder string, d time.Duration) (bool, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return false, err
@@ -84,6 +88,8 @@ func (s *Store) Claim(ctx context.Context, holder string, d time.Duration) (bool
 
 // Sweep implements [gatebook.Adapter].
 func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return 0, err

@@ -201,6 +201,8 @@ func (q *queries) key(token gatebook.Secret) (key, sum string, ok bool) {
 
 // Session implements [gatebook.Adapter].
 func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.FoundSession, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
@@ -238,6 +240,8 @@ func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 
 // Sessions implements [gatebook.Adapter].
 func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredSession, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
@@ -304,6 +308,8 @@ func (s *Store) annotate(ctx context.Context, q *queries, n int, at func(i int) 
 
 // Expired implements [gatebook.Adapter].
 func (s *Store) Expired(ctx context.Context, before time.Time) ([]gatebook.FoundSession, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
@@ -328,6 +334,8 @@ func (s *Store) Expired(ctx context.Context, before time.Time) ([]gatebook.Found
 
 // Accounts implements [gatebook.Adapter].
 func (s *Store) Accounts(ctx context.Context, userID string) ([]gatebook.Account, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
@@ -348,6 +356,8 @@ func (s *Store) Accounts(ctx context.Context, userID string) ([]gatebook.Account
 
 // Authenticators implements [gatebook.Adapter].
 func (s *Store) Authenticators(ctx context.Context, userID string) ([]gatebook.Authenticator, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
@@ -402,6 +412,8 @@ func readAll[T any](ctx context.Context, db *sql.DB, p *query, scan func(*sql.Ro
 
 // Find implements [gatebook.Adapter]. It is one statement, and so one state.
 func (s *Store) Find(ctx context.Context, ask gatebook.Query) (*gatebook.Found, error) {
+	ctx, done := s.bounded(ctx)
+	defer done()
 	q, err := s.ready(ctx)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,7 @@ type Server struct {
 	port     int
 	password string
 	owner    *owner // nil: the server runs as who started it
+	grown    bool   // see Grow
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has ended

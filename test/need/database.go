@@ -155,6 +155,12 @@ func PostgresServer(t testing.TB) *dbserver.Server {
 // MySQLServer is [PostgresServer] for MariaDB. It has no database yet.
 func MySQLServer(t testing.TB) *dbserver.Server { t.Helper(); return ownServer(t, dbserver.MySQL) }
 
+// SmallMySQLServer is [MySQLServer] with room for 40 MB.
+func SmallMySQLServer(t testing.TB) *dbserver.Server {
+	t.Helper()
+	return ownServer(t, dbserver.SmallMySQL)
+}
+
 // RedisServer is [PostgresServer] for Redis.
 func RedisServer(t testing.TB) *dbserver.Server { t.Helper(); return ownServer(t, dbserver.Redis) }
 
