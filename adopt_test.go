@@ -149,6 +149,40 @@ func TestAdopted(t *testing.T) {
 	}
 }
 
+// What else answers by whose session it is records it too, and answers nobody while
+// that cannot be done.
+func TestAdoptedWhereItIsLookedAt(t *testing.T) {
+	for name, target := range map[string]string{
+		"the page for native clients": ask(), "options of passkeys": "/auth/webauthn-options/passkey?action=authenticate",
+	} {
+		t.Run(name, func(t *testing.T) {
+			strategies(t, func(t *testing.T, strategy string) {
+				t.Helper()
+				d := newDesk(t, func(d *desk, c *gatebook.Config) {
+					listing(strategy)(d, c)
+					c.NativeRedirects = []string{appURI}
+					c.Providers = append(c.Providers, fakePasskeys{"passkey"})
+				})
+				v := d.abroad()
+				d.store.fault(func(op string, _ *gatebook.Act) error {
+					if op == "Commit" {
+						return errors.New("the store is down")
+					}
+					return nil
+				}, nil)
+				if got := v.get(target); strings.Contains(got.Body.String(), "u-1@example.com") || got.Code == 200 {
+					t.Errorf("answers %d: %s", got.Code, got.Body)
+				}
+				d.store.fault(nil, nil)
+				if got := v.get(target); got.Code != 200 {
+					t.Errorf("answers %d, to %q\n%s", got.Code, got.Header().Get("Location"), d.log)
+				}
+				d.checkTypes(record.TypeUserAdopted, record.TypeSessionAdopted)
+			})
+		})
+	}
+}
+
 // The sid goes on over everything that a session lives through.
 func TestAdoptedKeepsItsSID(t *testing.T) {
 	both(t, func(d *desk) {

@@ -230,6 +230,11 @@ func TestIDsThatAreNone(t *testing.T) {
 			if got := w.send(d.auth.Middleware(d.auth.Require(nothing)), w.request("GET", "/", nil)).Code; got != 401 {
 				t.Errorf("the cookie %q: %d, want 401\n%s", id, got, d.log)
 			}
+			w.header.Del("Cookie")
+			w.cookies[sessionCookie] = url.QueryEscape(id)
+			if w.signIn(); d.userOf(w) != d.userOf(v) {
+				t.Errorf("signing in with the cookie %q\n%s", id, d.log)
+			}
 			if got := v.post("/auth/account/unlink", url.Values{"provider": {"idp"}, "providerAccountId": {id}}).Code; got != 404 {
 				t.Errorf("account/unlink of %q: %d, want 404\n%s", id, got, d.log)
 			}
