@@ -67,11 +67,15 @@ func OpenLayout(path string, l sqlstore.Layout) (*DB, error) {
 	}
 	db := New(pool, l)
 	db.close = pool.Close
-	if err := db.Migrate(ctx); err != nil {
-		_ = pool.Close()
-		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
+	// A server of this version may be started again after a newer one has migrated.
+	if db.Check(ctx) == nil {
+		return db, nil
 	}
-	if err := db.Check(ctx); err != nil {
+	err = db.Migrate(ctx)
+	if err == nil {
+		err = db.Check(ctx)
+	}
+	if err != nil {
 		_ = pool.Close()
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
@@ -108,11 +112,15 @@ func OpenBook(path string) (*Book, error) {
 	if err != nil {
 		return nil, err
 	}
+	b := sqlstore.NewBook(pool, sqlstore.SQLite)
+	if _, err := b.Head(ctx); err == nil { // as it is, and perhaps newer
+		return &Book{Book: b, pool: pool}, nil
+	}
 	if err := sqlstore.MigrateBook(ctx, pool, sqlstore.SQLite); err != nil {
 		_ = pool.Close()
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
-	return &Book{Book: sqlstore.NewBook(pool, sqlstore.SQLite), pool: pool}, nil
+	return &Book{Book: b, pool: pool}, nil
 }
 
 // Close closes the file.

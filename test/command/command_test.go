@@ -196,7 +196,7 @@ func TestCommands(t *testing.T) {
 				t.Errorf("the session is %s", body)
 			}
 			serving.end()
-		p.cached(cookie)
+			p.cached(cookie)
 			out, _ = p.run(0, "events")
 			p.want(out, `createUser +success .*ada@example.com`, `linkAccount`, `signIn +success`)
 		})
