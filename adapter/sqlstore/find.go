@@ -211,17 +211,13 @@ func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 	if !ok {
 		return nil, fmt.Errorf("read session: %w", gatebook.ErrNotFound)
 	}
-	var user userRow
-	var row sessionRow
-	dest := user.dest(q, row.dest(make([]any, 0, 16)))
-	args := []any{key, sum}
-	if !q.l.raw {
-		args = args[:1]
-	}
-	if stmt := q.session.stmt; stmt != nil {
-		err = stmt.QueryRowContext(ctx, q.session.args(args)...).Scan(dest...)
-	} else {
-		err = s.db.SQL().QueryRowContext(ctx, q.session.text, q.session.args(args)...).Scan(dest...)
+	f, err := s.session(ctx, q, token, key, sum)
+	if errors.Is(err, sql.ErrNoRows) {
+		if was, herr := q.hash(ctx, s.db.SQL(), token); herr != nil {
+			err = herr
+		} else if was {
+			f, err = s.session(ctx, q, token, key, sum)
+		}
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("read session: %w", gatebook.ErrNotFound)
@@ -229,9 +225,29 @@ func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 	if err != nil {
 		return nil, failed(ctx, "read session", s.db.Classify(err))
 	}
+	return f, nil
+}
+
+func (s *Store) session(ctx context.Context, q *queries, token gatebook.Secret, key, sum string) (*gatebook.FoundSession, error) {
+	var user userRow
+	var row sessionRow
+	dest := user.dest(q, row.dest(make([]any, 0, 16)))
+	args := []any{key, sum}
+	if !q.l.raw {
+		args = args[:1]
+	}
+	var err error
+	if stmt := q.session.stmt; stmt != nil {
+		err = stmt.QueryRowContext(ctx, q.session.args(args)...).Scan(dest...)
+	} else {
+		err = s.db.SQL().QueryRowContext(ctx, q.session.text, q.session.args(args)...).Scan(dest...)
+	}
+	if err != nil {
+		return nil, err
+	}
 	f := new(gatebook.FoundSession)
 	if f.FoundUser, err = user.found(q); err != nil {
-		return nil, fmt.Errorf("read session: %w", err)
+		return nil, err
 	}
 	f.Session = row.of(q, f.User.ID)
 	f.Session.Token = token
@@ -260,14 +276,22 @@ func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 		}
 		return row.of(q, userID), err
 	}, id, userID)
-	if err == nil && q.l.raw {
-		err = s.annotate(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i] })
+	if err == nil {
+		err = s.complete(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i] })
 		slices.SortStableFunc(list, func(a, b gatebook.StoredSession) int { return b.Begun.Compare(a.Begun) })
 	}
 	if err != nil {
 		return nil, failed(ctx, "list sessions", s.db.Classify(err))
 	}
 	return list, nil
+}
+
+// complete makes n listed sessions what they are to callers.
+func (s *Store) complete(ctx context.Context, q *queries, n int, at func(i int) *gatebook.StoredSession) error {
+	if q.l.raw {
+		return s.annotate(ctx, q, n, at)
+	}
+	return s.hashed(ctx, q, n, at)
 }
 
 // noteChunk is how many notes are read at once.
@@ -323,8 +347,8 @@ func (s *Store) Expired(ctx context.Context, before time.Time) ([]gatebook.Found
 		found, err := user.found(q)
 		return gatebook.FoundSession{Session: row.of(q, found.User.ID), FoundUser: found}, err
 	}, q.t.session.col("expires").bound(before))
-	if err == nil && q.l.raw {
-		err = s.annotate(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i].Session })
+	if err == nil {
+		err = s.complete(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i].Session })
 	}
 	if err != nil {
 		return nil, failed(ctx, "list expired sessions", s.db.Classify(err))
@@ -423,9 +447,28 @@ func (s *Store) Find(ctx context.Context, ask gatebook.Query) (*gatebook.Found, 
 	if mask == 0 {
 		return f, nil
 	}
-	p, err := s.findQuery(ctx, q, mask, ask.Tx == nil)
+	err = s.find(ctx, q, mask, &ask, args, f)
+	if err == nil && ask.Session != "" && f.Session == nil {
+		var db runner = s.db.SQL()
+		if ask.Tx != nil {
+			db = ask.Tx
+		}
+		var was bool
+		if was, err = q.hash(ctx, db, ask.Session); was {
+			f = new(gatebook.Found)
+			err = s.find(ctx, q, mask, &ask, args, f)
+		}
+	}
 	if err != nil {
 		return nil, failed(ctx, "find", s.db.Classify(err))
+	}
+	return f, nil
+}
+
+func (s *Store) find(ctx context.Context, q *queries, mask int, ask *gatebook.Query, args []any, f *gatebook.Found) error {
+	p, err := s.findQuery(ctx, q, mask, ask.Tx == nil)
+	if err != nil {
+		return err
 	}
 	var rows *sql.Rows
 	if ask.Tx != nil {
@@ -433,13 +476,10 @@ func (s *Store) Find(ctx context.Context, ask gatebook.Query) (*gatebook.Found, 
 	} else {
 		rows, err = p.run(ctx, s.db.SQL(), args...)
 	}
-	if err == nil {
-		err = readFound(q, rows, ask.Session, f)
-	}
 	if err != nil {
-		return nil, failed(ctx, "find", s.db.Classify(err))
+		return err
 	}
-	return f, nil
+	return readFound(q, rows, ask.Session, f)
 }
 
 // asked returns which questions are to be asked, with their arguments. What the

@@ -51,6 +51,7 @@ type queries struct {
 	session, sessions, expired, notes  *query
 	accounts, authenticators, tokensOf *query
 	extendSession, hasSession          *query
+	eitherForm, hashSession            *query
 	claimHeld, claimRow, claimTake     *query
 	claimMake                          *query
 	sweeps                             []sweep
@@ -135,6 +136,8 @@ func (q *queries) reads() {
 	q.notes = d.query(`SELECT g."digest", ` + q.noteColumns() + ` FROM gatebook_sessions g WHERE g."digest" IN (` + list(noteChunk) + `)`)
 	q.tokensOf = d.query(`SELECT ` + d.text(token, token.in("s")) + ` FROM ` + s.q() + ` s WHERE ` + d.is(s.col("userId"), "s", "?1"))
 	q.hasSession = d.query(`SELECT 1 FROM ` + s.q() + ` WHERE ` + d.is(token, "", "?1"))
+	q.eitherForm = d.query(`SELECT 1 FROM ` + s.q() + ` WHERE ` + d.is(token, "", "?1") + ` OR ` + d.is(token, "", "?2"))
+	q.hashSession = d.query(`UPDATE ` + s.q() + ` SET ` + token.q() + ` = ` + d.typed(token, "?2") + ` WHERE ` + d.is(token, "", "?1"))
 	q.extendSession = d.query(`UPDATE ` + s.q() + ` SET ` + expires.q() + ` = ` + d.typed(expires, "?2") + ` WHERE ` + d.is(token, "", "?1"))
 
 	a := t.account
