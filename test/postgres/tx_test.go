@@ -28,7 +28,7 @@ func newPool(t testing.TB, url string) *pgxpool.Pool {
 	return pool
 }
 
-func exec(t *testing.T, pool *pgxpool.Pool, query string, args ...any) {
+func run(t *testing.T, pool *pgxpool.Pool, query string, args ...any) {
 	t.Helper()
 	if _, err := pool.Exec(t.Context(), query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -68,7 +68,7 @@ func inside(t *testing.T, tx pgx.Tx) (*sql.Tx, func()) {
 // the pgx.Tx and not before, whatever is called on the *sql.Tx.
 func TestTxEnds(t *testing.T) {
 	pool := newPool(t, need.Postgres(t))
-	exec(t, pool, "CREATE TABLE x (n int)")
+	run(t, pool, "CREATE TABLE x (n int)")
 	for _, end := range []struct {
 		name string
 		call func(*sql.Tx) error
@@ -76,7 +76,7 @@ func TestTxEnds(t *testing.T) {
 		{"done", nil}, {"Commit", (*sql.Tx).Commit}, {"Rollback", (*sql.Tx).Rollback},
 	} {
 		for _, commit := range []bool{true, false} {
-			exec(t, pool, "DELETE FROM x")
+			run(t, pool, "DELETE FROM x")
 			tx := begin(t, pool)
 			own, done := inside(t, tx)
 			if _, err := own.Exec("INSERT INTO x VALUES ($1)", 1); err != nil {
