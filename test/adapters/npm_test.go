@@ -23,6 +23,9 @@ type npm struct {
 	t    *testing.T
 	addr string
 	http *http.Client
+	// again calls a method again that a change of the tables has refused, as
+	// Prisma asks applications to.
+	again bool
 }
 
 // startWithin is how long Node.js has to listen; it takes about a second.
@@ -87,6 +90,9 @@ type row map[string]any
 func (n *npm) call(method string, args ...any) any {
 	n.t.Helper()
 	v, err := n.try(method, args...)
+	for n.again && err != nil && strings.Contains(err.Error(), "write conflict or a deadlock") {
+		v, err = n.try(method, args...)
+	}
 	if err != nil {
 		n.t.Fatalf("%s of npm's adapter: %v", method, err)
 	}

@@ -89,7 +89,11 @@ func (p *place) grant(what string, names []string, to ...role) {
 // ownTables are the tables that Gatebook made.
 func (p *place) ownTables() (names []string) {
 	p.t.Helper()
-	rows, err := p.db.QueryContext(p.t.Context(), `SELECT tablename FROM pg_tables WHERE tablename LIKE 'gatebook%'`)
+	rows, err := p.db.QueryContext(p.t.Context(), map[string]string{
+		"postgres": `SELECT tablename FROM pg_tables WHERE tablename LIKE 'gatebook%'`,
+		"mysql":    `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE 'gatebook%'`,
+		"sqlite":   `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'gatebook%'`,
+	}[p.dialect])
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -39,7 +39,9 @@ type sites struct {
 	authjs, gatebook string // their addresses, such as http://localhost:1234
 	// second is another server of Gatebook's.
 	second string
-	auth   *gatebook.Auth
+	auths  [2]*gatebook.Auth
+	auth   *gatebook.Auth // the first of them
+	close  func()         // closes them, once
 	op     *oidcprovider.Provider
 
 	mu    sync.Mutex
@@ -53,10 +55,9 @@ func newSites(p *place) *sites {
 	p.t.Helper()
 	s := &sites{place: p, authjs: onLocalhost(p.t, p.npm.addr)}
 	// Gatebook's addresses are needed before there is an Auth to serve them.
-	var auths [2]*gatebook.Auth
 	addresses := []*string{&s.gatebook, &s.second}
 	for i, address := range addresses {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { auths[i].ServeHTTP(w, r) }))
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.auths[i].ServeHTTP(w, r) }))
 		p.t.Cleanup(server.Close)
 		*address = onLocalhost(p.t, strings.TrimPrefix(server.URL, "http://"))
 	}
@@ -64,9 +65,17 @@ func newSites(p *place) *sites {
 		RedirectURIs: []string{s.authjs + "/auth/callback/op", s.gatebook + "/auth/callback/op"}})
 	s.startAuthJS()
 	for i, address := range addresses {
-		auths[i] = s.newGatebook(*address)
+		s.auths[i] = s.newGatebook(*address)
 	}
-	s.auth = auths[0]
+	s.auth = s.auths[0]
+	s.close = sync.OnceFunc(func() {
+		for _, a := range s.auths {
+			if err := a.Close(context.Background()); err != nil {
+				p.home.Errorf("close Gatebook: %v", err)
+			}
+		}
+	})
+	p.home.Cleanup(s.close)
 	return s
 }
 
@@ -113,12 +122,6 @@ func (s *sites) newGatebook(address string) *gatebook.Auth {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	t := s.t
-	t.Cleanup(func() {
-		if err := auth.Close(context.Background()); err != nil {
-			t.Errorf("close Gatebook: %v", err)
-		}
-	})
 	return auth
 }
 
