@@ -35,6 +35,28 @@ func (w *world) unfit(a gatebook.Account) []string {
 	return nil
 }
 
+// refusal wants an error of Commit, if there is one, to say that the store cannot
+// hold the writes, and CheckWrite to have said so beforehand.
+func (w *world) refusal(err error, writes ...gatebook.Write) {
+	w.Helper()
+	if err != nil && (!errors.Is(err, gatebook.ErrUnfit) || errors.Is(err, gatebook.ErrConflict)) {
+		w.Errorf("Commit(%s) = %v; what cannot be held is refused with an error that matches ErrUnfit, and no other", kinds(writes), err)
+	}
+	c, ok := w.a.(gatebook.WriteChecker)
+	if !ok {
+		return
+	}
+	var said error
+	for _, wr := range writes {
+		if e := c.CheckWrite(w.ctx, wr); e != nil {
+			said = e
+		}
+	}
+	if (said != nil) != (err != nil) || said != nil && !errors.Is(said, gatebook.ErrUnfit) {
+		w.Errorf("CheckWrite = %v of a write with which Commit(%s) = %v", said, kinds(writes), err)
+	}
+}
+
 var abilityRules = []rule{
 	{"made ids", "NewUserID returns ids of the store's form that no user has and no other call returns.", func(w *world) {
 		m, ok := w.a.(gatebook.IDMaker)
@@ -115,12 +137,14 @@ var abilityRules = []rule{
 				set(&a, token)
 				w.commit(u)
 				names := w.unfit(a)
-				err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{gatebook.LinkAccount{Account: a}}})
+				link := gatebook.LinkAccount{Account: a}
+				err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{link}})
+				w.refusal(err, link)
 				switch {
 				case len(names) == 0 && err != nil:
 					w.Errorf("LinkAccount with %s of %d bytes, which Unfit does not name, = %v", field, len(token), err)
-				case len(names) > 0 && (err == nil || errors.Is(err, gatebook.ErrConflict)):
-					w.Errorf("LinkAccount with %v, for which there is no room, = %v; want an error that is no conflict", names, err)
+				case len(names) > 0 && !errors.Is(err, gatebook.ErrUnfit):
+					w.Errorf("LinkAccount with %v, for which there is no room, = %v; want an error that matches ErrUnfit", names, err)
 				case len(names) > 0 && !slices.Equal(names, []string{field}):
 					w.Errorf("Unfit of an account with %s of %d bytes = %v", field, len(token), names)
 				case len(names) > 0:

@@ -289,12 +289,10 @@ var brokenRules = []rule{
 			} {
 				e := w.entry(u.User)
 				err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{c.write}, Entries: []record.Entry{e}})
-				switch {
-				case err == nil:
+				w.refusal(err, c.write)
+				if err == nil {
 					c.same()
-				case errors.Is(err, gatebook.ErrConflict):
-					w.Errorf("Commit(%T) with %q = %v; it may be refused, but not as a conflict", c.write, s, err)
-				case w.recorded(e):
+				} else if w.recorded(e) {
 					w.Errorf("Commit(%T) with %q was refused, but its entry is in the book", c.write, s)
 				}
 			}
@@ -329,13 +327,11 @@ var brokenRules = []rule{
 	}},
 }
 
-// fits commits a write that the store may refuse, but not as a conflict.
+// fits commits a write that the store may refuse.
 func (w *world) fits(wr gatebook.Write) error {
 	w.Helper()
 	err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{wr}})
-	if errors.Is(err, gatebook.ErrConflict) {
-		w.Errorf("Commit(%T) = %v; it may be refused, but not as a conflict", wr, err)
-	}
+	w.refusal(err, wr)
 	return err
 }
 

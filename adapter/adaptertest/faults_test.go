@@ -93,6 +93,11 @@ func (b broken) Book() *book.Book {
 	return b.Adapter.Book()
 }
 
+// checker says of every write that the store can hold it.
+type checker struct{ broken }
+
+func (checker) CheckWrite(context.Context, gatebook.Write) error { return nil }
+
 // changed returns an act whose writes went through change.
 func changed(act *gatebook.Act, change func(gatebook.Write) gatebook.Write) *gatebook.Act {
 	c := *act
@@ -213,6 +218,26 @@ var faults = map[string]struct {
 		}
 		return w
 	})},
+	"long names refused as a fault": {"what cannot be held is refused with an error that matches ErrUnfit", func(a gatebook.Adapter) gatebook.Adapter {
+		return broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			for _, w := range act.Writes {
+				if c, ok := w.(gatebook.CreateUser); ok && len(c.User.Name) > 255 {
+					return errors.New("value too long")
+				}
+			}
+			return a.Commit(ctx, act)
+		}}
+	}},
+	"CheckWrite passes all": {"CheckWrite = <nil> of a write with which Commit", func(a gatebook.Adapter) gatebook.Adapter {
+		return checker{broken{Adapter: a, commit: func(ctx context.Context, act *gatebook.Act) error {
+			for _, w := range act.Writes {
+				if c, ok := w.(gatebook.CreateUser); ok && len(c.User.Name) > 255 {
+					return gatebook.ErrUnfit
+				}
+			}
+			return a.Commit(ctx, act)
+		}}}
+	}},
 	"broken text mended": {"Strings with NUL or invalid UTF-8 are refused or kept exactly", writing(func(w gatebook.Write) gatebook.Write {
 		if c, ok := w.(gatebook.CreateUser); ok {
 			c.User.Name = strings.ToValidUTF8(c.User.Name, "\ufffd")

@@ -62,8 +62,9 @@ type Options struct {
 type Times struct {
 	// Unit is what times are cut to, never rounded up; a millisecond if zero.
 	Unit time.Duration
-	// First and Last bound what it holds. Others are refused with an error that
-	// is no conflict. If zero, no bound.
+	// First and Last bound what it holds, and others are refused. Within a day of
+	// a bound either is right, for some columns depend on a time zone. If zero, no
+	// bound.
 	First, Last time.Time
 }
 
@@ -100,7 +101,11 @@ func (c Times) cut(t time.Time) time.Time {
 
 func (c Times) tick() time.Duration { return max(c.Unit, time.Millisecond) }
 
-// holds reports whether t is within the bounds.
-func (c Times) holds(t time.Time) bool {
-	return (c.First.IsZero() || !t.Before(c.First)) && (c.Last.IsZero() || !t.After(c.Last))
+// holds reports whether the column has to hold t, and whether it has to refuse
+// it.
+func (c Times) holds(t time.Time) (must, mustNot bool) {
+	const day = 24 * time.Hour
+	must = (c.First.IsZero() || !t.Before(c.First.Add(day))) && (c.Last.IsZero() || !t.After(c.Last.Add(-day)))
+	mustNot = !c.First.IsZero() && t.Before(c.First.Add(-day)) || !c.Last.IsZero() && t.After(c.Last.Add(day))
+	return must, mustNot
 }

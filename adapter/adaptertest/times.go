@@ -1,30 +1,32 @@
 package adaptertest
 
 import (
-	"errors"
 	"time"
 
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/record"
 )
 
-// keptOrRefused commits writes with a time: a column that holds it takes it, and
-// one that does not refuses it with an error that is no conflict, and leaves
-// nothing.
-func (w *world) keptOrRefused(holds bool, at time.Time, writes ...gatebook.Write) {
+// keptOrRefused commits writes with a time, and reports whether they were: a
+// column that holds the time takes it, and one that does not refuses it with an
+// error that says so, and leaves nothing.
+func (w *world) keptOrRefused(c Times, at time.Time, writes ...gatebook.Write) bool {
 	w.Helper()
+	holds, refuses := c.holds(at)
 	e := w.entry(w.user())
 	err := w.a.Commit(w.ctx, &gatebook.Act{Writes: writes, Entries: []record.Entry{e}})
 	switch {
 	case holds && err != nil:
 		w.Errorf("Commit(%s) with the time %v = %v, want success", kinds(writes), at, err)
-	case !holds && (err == nil || errors.Is(err, gatebook.ErrConflict)):
-		w.Errorf("Commit(%s) with the time %v, which the column cannot hold, = %v; want an error that is no conflict",
+	case refuses && err == nil:
+		w.Errorf("Commit(%s) with the time %v, which the column cannot hold, = %v; want an error that matches ErrUnfit",
 			kinds(writes), at, err)
 	}
+	w.refusal(err, writes...)
 	if got := w.recorded(e); got != (err == nil) {
 		w.Errorf("Commit(%s) with the time %v = %v; its entry is in the book: %v", kinds(writes), at, err, got)
 	}
+	return err == nil
 }
 
 // instants are times in several zones that are easily spoilt: within hours that
@@ -53,9 +55,7 @@ var timeRules = []rule{
 		for _, at := range instants() {
 			s := session(u.User)
 			s.Expires, s.Begun = at, at.Add(time.Hour).In(time.Local)
-			holds := w.opts.SessionExpires.holds(at)
-			w.keptOrRefused(holds, at, gatebook.CreateSession{Session: s})
-			if !holds {
+			if !w.keptOrRefused(w.opts.SessionExpires, at, gatebook.CreateSession{Session: s}) {
 				if w.opens(s.Token) {
 					w.Errorf("a session that was refused opens")
 				}
@@ -63,11 +63,12 @@ var timeRules = []rule{
 			}
 			s.Begun = s.Begun.Truncate(time.Millisecond).UTC()
 			w.sameSession(w.session(s.Token).Session, s)
-			if err := w.a.ExtendSession(w.ctx, s.Token, at.Add(w.opts.SessionExpires.tick())); err != nil &&
-				w.opts.SessionExpires.holds(at.Add(w.opts.SessionExpires.tick())) {
-				w.Errorf("ExtendSession to %v: %v", at, err)
-			} else if err == nil {
-				s.Expires = at.Add(w.opts.SessionExpires.tick())
+			next := at.Add(w.opts.SessionExpires.tick())
+			holds, _ := w.opts.SessionExpires.holds(next)
+			if err := w.a.ExtendSession(w.ctx, s.Token, next); err == nil {
+				s.Expires = next
+			} else if holds {
+				w.Errorf("ExtendSession to %v: %v", next, err)
 			}
 			w.sameSession(w.session(s.Token).Session, s)
 		}
@@ -78,14 +79,13 @@ var timeRules = []rule{
 		for _, at := range instants() {
 			u := create(w.user())
 			u.User.EmailVerified = at
-			holds := w.opts.EmailVerified.holds(at)
-			w.keptOrRefused(holds, at, u)
+			if w.keptOrRefused(w.opts.EmailVerified, at, u) {
+				w.found(u)
+			}
 			next := known.User
 			next.EmailVerified = at
-			w.keptOrRefused(holds, at, gatebook.UpdateUser{User: next, Fields: []string{"emailVerified"}})
-			if holds {
+			if w.keptOrRefused(w.opts.EmailVerified, at, gatebook.UpdateUser{User: next, Fields: []string{"emailVerified"}}) {
 				known.User.EmailVerified = at
-				w.found(u)
 			}
 			w.found(known)
 		}
@@ -94,9 +94,7 @@ var timeRules = []rule{
 		for _, at := range instants() {
 			l := link()
 			l.Expires = at
-			holds := w.opts.LinkExpires.holds(at)
-			w.keptOrRefused(holds, at, gatebook.CreateVerificationToken{Token: l})
-			if holds {
+			if w.keptOrRefused(w.opts.LinkExpires, at, gatebook.CreateVerificationToken{Token: l}) {
 				w.sameLink(w.find(gatebook.Query{Verification: l.Hash}).Verification, l)
 			}
 		}

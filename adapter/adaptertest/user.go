@@ -21,7 +21,7 @@ func (w *world) found(u gatebook.CreateUser) {
 }
 
 // keepsOrRefuses commits writes, of which Find gives back what show wants. A
-// store that cannot hold them may refuse, with an error that is no conflict.
+// store that cannot hold them may refuse.
 func (w *world) keepsOrRefuses(what string, u gatebook.CreateUser) {
 	w.Helper()
 	e := w.entry(w.user())
@@ -49,13 +49,10 @@ func (w *world) keepsOrRefuses(what string, u gatebook.CreateUser) {
 				}
 			}
 		}
-	case errors.Is(err, gatebook.ErrConflict):
-		w.Errorf("Commit of %s = %v; it may be refused, but not as a conflict", what, err)
-	default:
-		if w.recorded(e) {
-			w.Errorf("Commit of %s was refused, but its entry is in the book", what)
-		}
+	case w.recorded(e):
+		w.Errorf("Commit of %s was refused, but its entry is in the book", what)
 	}
+	w.refusal(err, u)
 }
 
 func (w *world) textUser(s string) gatebook.CreateUser {
