@@ -148,7 +148,7 @@ func TestFullDisk(t *testing.T) {
 	for range 3 {
 		refuses(t, db, &gatebook.Act{Writes: []gatebook.Write{large}}, "full")
 	}
-	exec(t, db.SQL(), fmt.Sprintf("PRAGMA max_page_count = %d", pages+1000))
+	run(t, db.SQL(), fmt.Sprintf("PRAGMA max_page_count = %d", pages+1000))
 	works(t, db)
 }
 
@@ -168,9 +168,9 @@ func TestReadOnly(t *testing.T) {
 	}
 	// And one that becomes writable again.
 	writer.SQL().SetMaxOpenConns(1)
-	exec(t, writer.SQL(), "PRAGMA query_only = ON")
+	run(t, writer.SQL(), "PRAGMA query_only = ON")
 	refuses(t, writer, &gatebook.Act{}, "read-only")
-	exec(t, writer.SQL(), "PRAGMA query_only = OFF")
+	run(t, writer.SQL(), "PRAGMA query_only = OFF")
 	works(t, writer)
 }
 

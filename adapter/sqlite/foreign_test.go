@@ -26,8 +26,8 @@ func TestAdoptedOnce(t *testing.T) {
 	dbs := []*sqlite.DB{open(t, path), open(t, path)}
 	const token = "a-token-of-another-program"
 	digest := sha256.Sum256([]byte(token))
-	exec(t, dbs[0].SQL(), `INSERT INTO "user" ("id", "email") VALUES ('u1', 'ada@example.com')`)
-	exec(t, dbs[0].SQL(), `INSERT INTO "session" ("sessionToken", "userId", "expires") VALUES (?, 'u1', ?)`,
+	run(t, dbs[0].SQL(), `INSERT INTO "user" ("id", "email") VALUES ('u1', 'ada@example.com')`)
+	run(t, dbs[0].SQL(), `INSERT INTO "session" ("sessionToken", "userId", "expires") VALUES (?, 'u1', ?)`,
 		hex.EncodeToString(digest[:]), time.Now().Add(24*time.Hour).UnixMilli())
 	var auths []*gatebook.Auth
 	for _, db := range dbs {

@@ -2,9 +2,7 @@ package sqlite_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -15,70 +13,12 @@ import (
 	"time"
 
 	"github.com/gatebook/gatebook"
-	"github.com/gatebook/gatebook/adapter/adaptertest"
 	"github.com/gatebook/gatebook/adapter/sqlite"
 	"github.com/gatebook/gatebook/adapter/sqlstore"
 	"github.com/gatebook/gatebook/record"
 )
 
-func TestAdapter(t *testing.T) {
-	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
-		t.Helper()
-		path := filepath.Join(t.TempDir(), "test.db")
-		for _, column := range []string{adaptertest.TextColumn + " text", adaptertest.NumberColumn + " integer"} {
-			exec(t, open(t, path).SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
-		}
-		return openLayout(t, path, extra)
-	}, options)
-}
-
-// TestNewAdapter runs the suite on an application's own pool, whose
-// transactions are deferred.
-func TestNewAdapter(t *testing.T) {
-	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
-		t.Helper()
-		db := sqlite.New(pool(t, filepath.Join(t.TempDir(), "test.db"), good), extra)
-		if err := db.Migrate(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		for _, column := range []string{adaptertest.TextColumn + " text", adaptertest.NumberColumn + " integer"} {
-			exec(t, db.SQL(), `ALTER TABLE "user" ADD COLUMN `+column)
-		}
-		return db
-	}, options)
-}
-
-// options read and write the tables as another program does.
-var options = &adaptertest.Options{
-	Account: func(t *testing.T, a gatebook.Adapter, k gatebook.AccountKey) *gatebook.Account {
-		t.Helper()
-		row := gatebook.Account{Provider: k.Provider, ProviderAccountID: k.ProviderAccountID}
-		err := a.(*sqlite.DB).SQL().QueryRow(`SELECT "userId", "type", coalesce("access_token", ''), coalesce("refresh_token", ''),
-				coalesce("id_token", ''), coalesce("expires_at", 0), coalesce("token_type", ''), coalesce("scope", ''),
-				coalesce("session_state", '')
-			FROM "account" WHERE "provider" = ? AND "providerAccountId" = ?`, k.Provider, k.ProviderAccountID).Scan(
-			&row.UserID, &row.Type, &row.AccessToken, &row.RefreshToken, &row.IDToken, &row.ExpiresAt, &row.TokenType,
-			&row.Scope, &row.SessionState)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &row
-	},
-	Foreign: func(t *testing.T, a gatebook.Adapter, s gatebook.StoredSession) {
-		t.Helper()
-		token := sha256.Sum256([]byte(s.Token))
-		exec(t, a.(*sqlite.DB).SQL(), `INSERT INTO "session" ("sessionToken", "userId", "expires") VALUES (?, ?, ?)`,
-			hex.EncodeToString(token[:]), s.UserID, s.Expires.UnixMilli())
-	},
-}
-
 const good = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
-
-// extra is the layout with the columns that the suite needs.
-var extra = sqlstore.SQLite.WithUsers(sqlstore.Users{Extra: []string{adaptertest.TextColumn, adaptertest.NumberColumn}})
 
 func open(t testing.TB, path string) *sqlite.DB {
 	t.Helper()
@@ -105,7 +45,7 @@ func pool(t testing.TB, path, query string) *sql.DB {
 	return p
 }
 
-func exec(t testing.TB, db *sql.DB, query string, args ...any) {
+func run(t testing.TB, db *sql.DB, query string, args ...any) {
 	t.Helper()
 	if _, err := db.Exec(query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -356,11 +296,11 @@ func TestWeakAct(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "test.db"))
 	db.SQL().SetMaxOpenConns(1)
 	commit(t, db, user(1))
-	exec(t, db.SQL(), "PRAGMA synchronous = OFF")
+	run(t, db.SQL(), "PRAGMA synchronous = OFF")
 	if err := db.Commit(t.Context(), &gatebook.Act{Writes: []gatebook.Write{user(2)}}); err == nil || !strings.Contains(err.Error(), "synchronous") {
 		t.Errorf("Commit = %v, want an error that names synchronous", err)
 	}
-	exec(t, db.SQL(), "PRAGMA synchronous = EXTRA")
+	run(t, db.SQL(), "PRAGMA synchronous = EXTRA")
 	commit(t, db, user(2))
 }
 
@@ -385,7 +325,7 @@ INSERT INTO "session" VALUES ('a-raw-token', 'u1', 1930806303217);`
 func TestBesideAuthjs(t *testing.T) {
 	ctx := t.Context()
 	p := pool(t, filepath.Join(t.TempDir(), "test.db"), good)
-	exec(t, p, drizzle)
+	run(t, p, drizzle)
 	db := sqlite.New(p, sqlstore.SQLite.WithUsers(sqlstore.Users{Extra: []string{"role"}}))
 	if err := db.Migrate(ctx); err != nil {
 		t.Fatal(err)
@@ -429,7 +369,7 @@ func TestBesideAuthjs(t *testing.T) {
 		AND "emailVerified" IS NULL AND "image" IS NULL AND "role" = 'reader'`).Scan(&n); err != nil || n != 1 {
 		t.Errorf("a user without anything is not stored as nulls and defaults: %d, %v", n, err)
 	}
-	exec(t, p, `INSERT INTO "authenticator" VALUES ('c', 'u1', 'p', 'k', 0, 'd', 0, NULL)`)
+	run(t, p, `INSERT INTO "authenticator" VALUES ('c', 'u1', 'p', 'k', 0, 'd', 0, NULL)`)
 	commit(t, db, gatebook.DeleteUser{ID: "u1"})
 	for table, want := range map[string]int{`"account"`: 0, `"session"`: 0, `"authenticator"`: 0, "gatebook_sessions": 0, "gatebook_subjects": 2} {
 		if err := p.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil || n != want {
@@ -446,7 +386,7 @@ func TestOrphan(t *testing.T) {
 	commit(t, db, u, session(u, "token"), gatebook.LinkAccount{Account: gatebook.Account{
 		UserID: u.User.ID, Type: gatebook.TypeOAuth, Provider: "github", ProviderAccountID: "1",
 	}})
-	exec(t, pool(t, path, "_pragma=foreign_keys(0)&_pragma=busy_timeout(5000)"), `DELETE FROM "user"`)
+	run(t, pool(t, path, "_pragma=foreign_keys(0)&_pragma=busy_timeout(5000)"), `DELETE FROM "user"`)
 	if f, err := db.Session(t.Context(), "token"); !errors.Is(err, gatebook.ErrNotFound) {
 		t.Errorf("Session whose user is gone = %v, %v; want an error that matches ErrNotFound", f, err)
 	}
@@ -469,7 +409,7 @@ func TestWrongTables(t *testing.T) {
 			t.Fatalf("the schema does not contain %s", change[0])
 		}
 		p := pool(t, filepath.Join(t.TempDir(), "test.db"), good)
-		exec(t, p, strings.Replace(schema, change[0], change[1], 1))
+		run(t, p, strings.Replace(schema, change[0], change[1], 1))
 		db := sqlite.New(p, sqlstore.SQLite)
 		// What others would refer to is refused before anything is made.
 		if err := db.Migrate(t.Context()); err == nil != (name == `"role"`) || err != nil && !strings.Contains(err.Error(), name) {
@@ -506,8 +446,8 @@ func TestMissingKeys(t *testing.T) {
 			if !strings.Contains(schema, test.old) {
 				t.Fatalf("the schema does not contain %s", test.old)
 			}
-			exec(t, p, strings.Replace(schema, test.old, test.changed, 1)+rows)
-			exec(t, p, test.double)
+			run(t, p, strings.Replace(schema, test.old, test.changed, 1)+rows)
+			run(t, p, test.double)
 			db := sqlite.New(p, sqlstore.DrizzleSQLite)
 			err := db.Migrate(t.Context())
 			if err == nil || !strings.Contains(err.Error(), test.shown) || strings.Contains(err.Error(), "a-raw-token") {
@@ -516,7 +456,7 @@ func TestMissingKeys(t *testing.T) {
 			if err := db.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "CREATE UNIQUE INDEX") {
 				t.Errorf("Check = %v, want an error with the statement", err)
 			}
-			exec(t, p, `DELETE FROM "user" WHERE "id" = 'u2'; DELETE FROM "account" WHERE rowid > 1; DELETE FROM "session" WHERE rowid > 1`)
+			run(t, p, `DELETE FROM "user" WHERE "id" = 'u2'; DELETE FROM "account" WHERE rowid > 1; DELETE FROM "session" WHERE rowid > 1`)
 			plan, err := db.Plan(t.Context())
 			if err != nil || !slices.ContainsFunc(plan, func(s sqlstore.Step) bool {
 				return s.Part == "keys" && s.Applied.IsZero() && strings.HasPrefix(s.Statements[0], "CREATE UNIQUE INDEX")
@@ -541,7 +481,7 @@ func TestMissingKeys(t *testing.T) {
 // TestInTx sees the application's rows come and go with the act.
 func TestInTx(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "test.db"))
-	exec(t, db.SQL(), `CREATE TABLE profile (user_id text PRIMARY KEY)`)
+	run(t, db.SQL(), `CREATE TABLE profile (user_id text PRIMARY KEY)`)
 	u := user(1)
 	insert := func(fail error) func(context.Context, *sql.Tx) error {
 		return func(ctx context.Context, tx *sql.Tx) error {
