@@ -15,7 +15,7 @@ import (
 // followed are the types of entries after which a cached row may be wrong.
 var followed = book.Filter{Types: []string{
 	record.TypeSignOut, record.TypeSessionRevoked, record.TypeSessionExpired,
-	record.TypeUpdateUser, record.TypeDeleteUser,
+	record.TypeUpdateUser, record.TypeDeleteUser, record.TypeSessionAdopted, record.TypeUserAdopted,
 }}
 
 // lookBack is how old entries may be that are read again when the cursor is lost:

@@ -120,7 +120,7 @@ type row struct {
 	LeasedAt int64                  `json:"leasedAt"`
 	Session  gatebook.StoredSession `json:"session"` // its token is not there, as Secret never is
 	User     gatebook.User          `json:"user"`    // but Extra
-	Extra    map[string]column      `json:"extra,omitempty"`
+	Extra    map[string]column      `json:"extra,omitzero"`
 	Subject  record.Key             `json:"subject"`
 }
 
@@ -132,6 +132,7 @@ type column struct {
 	Bool   *bool      `json:"b,omitempty"`
 	Bytes  []byte     `json:"x,omitzero"`
 	Time   *time.Time `json:"t,omitempty"`
+	Local  bool       `json:"l,omitempty"` // the time is in the zone of the server
 }
 
 func newColumn(v any) column {
@@ -147,7 +148,7 @@ func newColumn(v any) column {
 	case []byte:
 		return column{Bytes: v}
 	case time.Time:
-		return column{Time: &v}
+		return column{Time: &v, Local: v.Location() == time.Local}
 	}
 	return column{} // null; what is of another type does not survive, which close sees
 }
@@ -164,6 +165,8 @@ func (c column) value() any {
 		return *c.Bool
 	case c.Bytes != nil:
 		return c.Bytes
+	case c.Time != nil && c.Local:
+		return c.Time.Local()
 	case c.Time != nil:
 		return *c.Time
 	}
