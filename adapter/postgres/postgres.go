@@ -122,6 +122,9 @@ func (b *Book) Close() error {
 }
 
 func open(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	if url == "" { // which the driver takes for a server on this machine
+		return nil, errors.New("postgres: the database's address is empty")
+	}
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, badURL(err)

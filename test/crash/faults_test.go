@@ -49,6 +49,7 @@ type faulty struct {
 	*dbserver.Server
 	kind  string
 	proxy *cut.Proxy
+	name  string // of the database
 }
 
 // admin runs statements as the database's owner.
@@ -59,23 +60,28 @@ func (f *faulty) admin(t *testing.T, database string, statements ...string) {
 	}
 }
 
-// site is the address by which the application connects, through the proxy and
-// as a user who may do no more than the READMEs grant.
+// through is the address of the database through the proxy.
+func (f *faulty) through(t *testing.T) string {
+	t.Helper()
+	return strings.Replace(f.URL(f.name), f.Addr(), f.proxy.Addr(), 1)
+}
+
+// site is through for a user who may do no more than the READMEs grant.
 func (f *faulty) site(t *testing.T) string {
 	t.Helper()
 	if f.kind == "mysql" {
-		c, err := driver.ParseDSN(f.URL("site"))
+		c, err := driver.ParseDSN(f.through(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.User, c.Passwd, c.Addr = "app", "password", f.proxy.Addr()
+		c.User, c.Passwd = "app", "password"
 		return c.FormatDSN()
 	}
-	u, err := url.Parse(f.URL("site"))
+	u, err := url.Parse(f.through(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.User, u.Host = url.UserPassword("app", "password"), f.proxy.Addr()
+	u.User = url.UserPassword("app", "password")
 	return u.String()
 }
 
@@ -196,7 +202,7 @@ func TestFaults(t *testing.T) {
 					f.start = start
 				}
 				s := f.start(t)
-				db := &faulty{Server: s, kind: kind, proxy: cut.New(t, s.Addr())}
+				db := &faulty{Server: s, kind: kind, proxy: cut.New(t, s.Addr()), name: "site"}
 				if f.prepare == nil {
 					f.prepare = func(t *testing.T, db *faulty) {
 						t.Helper()
