@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
@@ -14,14 +13,11 @@ import (
 	"io"
 	"io/fs"
 	mathrand "math/rand/v2"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	sqlitedriver "modernc.org/sqlite"
 
 	"github.com/gatebook/gatebook"
@@ -66,23 +62,11 @@ func growSQLite(ctx context.Context, r *runner) (err error) {
 // growPostgres measures the same in PostgreSQL, on the server that scripts started
 // or one of its own.
 func growPostgres(ctx context.Context, r *runner) (err error) {
-	server := os.Getenv(need.PostgresEnv)
-	if why, missing := strings.CutPrefix(server, "missing: "); missing {
-		fmt.Fprintf(os.Stderr, "growth in PostgreSQL: left out: needs %s\n", why)
-		return nil
+	server, stop, err := databaseServer(need.PostgresEnv, dbserver.Postgres, "postgres")
+	if err != nil || server == "" {
+		return err
 	}
-	if server == "" {
-		own, err := dbserver.Postgres()
-		if errors.Is(err, dbserver.ErrMissing) {
-			fmt.Fprintf(os.Stderr, "growth in PostgreSQL: left out: %v\n", err)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		defer own.Close()
-		server = own.URL("postgres")
-	}
+	defer stop()
 	g := grown{name: "PostgreSQL"}
 	for _, to := range []struct {
 		store *store
@@ -100,25 +84,11 @@ func growPostgres(ctx context.Context, r *runner) (err error) {
 
 // growDatabase makes a database like grownFile's and returns what drops it.
 func growDatabase(ctx context.Context, server string, users int) (*postgres.DB, func() error, error) {
-	name := fmt.Sprintf("gatebook_bench_%d_%s", users, strings.ToLower(rand.Text()[:8]))
-	admin, err := pgx.Connect(ctx, server)
+	address, drop, err := freshPostgres(ctx, server)
 	if err != nil {
 		return nil, nil, err
 	}
-	drop := func() error {
-		ctx := context.WithoutCancel(ctx)
-		_, err := admin.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
-		return errors.Join(err, admin.Close(ctx))
-	}
-	address, err := url.Parse(server)
-	if err != nil {
-		return nil, nil, errors.Join(err, drop())
-	}
-	address.Path = "/" + name
-	if _, err = admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return nil, nil, errors.Join(err, drop())
-	}
-	db, err := postgres.Open(ctx, address.String())
+	db, err := postgres.Open(ctx, address)
 	if err != nil {
 		return nil, nil, errors.Join(err, drop())
 	}

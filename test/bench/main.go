@@ -73,6 +73,8 @@ var benches = []bench{
 	{name: "sign-in with a token session", run: signInTokens},
 	{name: "OpenID callback", run: callbacks},
 	{name: "passkey verification", run: verifyPasskeys},
+	{name: "session read statements", run: readStatements},
+	{name: "sign-in statements", run: signInStatements},
 	{name: "growth in SQLite", run: growSQLite},
 	{name: "growth in PostgreSQL", run: growPostgres},
 	{name: "beside Auth.js", run: besideAuthjs},
