@@ -31,7 +31,8 @@ var (
 	sqlite = &dialect{
 		Dialect: sqldb.SQLite,
 		sweep:   `DELETE FROM %t WHERE (%k) IN (SELECT %k FROM %t WHERE %c < ?1 LIMIT ?2)`,
-		columns: `SELECT name, lower(type), 0, 0, "notnull" AND dflt_value IS NULL AND NOT (pk AND lower(type) = 'integer'),
+		columns: `SELECT name, lower(type), 0, 0,
+				CASE WHEN NOT "notnull" OR pk AND lower(type) = 'integer' THEN 0 WHEN dflt_value IS NULL THEN 1 ELSE 2 END,
 				CASE WHEN pk AND lower(type) = 'integer' THEN (SELECT CASE WHEN upper(m.sql) LIKE '%AUTOINCREMENT%' THEN 'autoincrement' ELSE 'rowid' END
 					FROM sqlite_master m WHERE m.type = 'table' AND m.name = ?1) ELSE '' END, 0, ''
 			FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid`,
@@ -44,7 +45,7 @@ var (
 		columns: `SELECT CAST(a.attname AS text), CAST(t.typname AS text),
 				CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END,
 				CASE WHEN t.typname IN ('timestamp', 'timestamptz') AND a.atttypmod IN (0, 1, 2) THEN 1 ELSE 0 END,
-				CASE WHEN a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' THEN 1 ELSE 0 END,
+				CASE WHEN NOT a.attnotnull OR a.attidentity <> '' THEN 0 WHEN NOT a.atthasdef THEN 1 ELSE 2 END,
 				CASE WHEN a.attidentity <> '' THEN 'nextval(' || quote_literal(pg_get_serial_sequence(CAST(?1 AS text), a.attname)) || ')'
 					ELSE coalesce(pg_get_expr(d.adbin, d.adrelid), '') END,
 				CASE WHEN a.attidentity = 'a' THEN 1 ELSE 0 END, format_type(a.atttypid, a.atttypmod)
@@ -63,7 +64,7 @@ var (
 		columns: `SELECT column_name, CASE WHEN column_type = 'tinyint(1)' THEN 'boolean' ELSE data_type END,
 				coalesce(CASE WHEN character_maximum_length < 1000000000 THEN character_maximum_length END, 0),
 				CASE WHEN datetime_precision < 3 THEN 1 ELSE 0 END,
-				CASE WHEN is_nullable = 'NO' AND column_default IS NULL AND extra = '' THEN 1 ELSE 0 END,
+				CASE WHEN is_nullable = 'YES' OR extra <> '' THEN 0 WHEN column_default IS NULL THEN 1 ELSE 2 END,
 				CASE WHEN extra LIKE '%auto_increment%' THEN 'auto_increment' ELSE '' END, 0,
 				concat(column_type, coalesce(concat(' CHARACTER SET ', character_set_name, ' COLLATE ', collation_name), ''))
 			FROM information_schema.columns WHERE table_schema = coalesce(?2, DATABASE()) AND table_name = ?1 ORDER BY ordinal_position`,
@@ -182,6 +183,7 @@ type column struct {
 	max      int    // how many characters it holds, 0 for no limit that matters
 	seconds  bool   // it keeps whole seconds only
 	needed   bool   // an insert must give it
+	never    bool   // it is never null
 	fallback string // the expression that is its default
 	always   bool   // the database insists on making it: GENERATED ALWAYS
 	texts    bool   // of an isoForm: times are written as texts

@@ -84,7 +84,7 @@ func (d *dialect) look(ctx context.Context, db queryer, name string) (*table, er
 		if err := rows.Scan(&c.name, &c.kind, &c.max, &seconds, &needed, &c.fallback, &always, &c.full); err != nil {
 			return err
 		}
-		c.seconds, c.needed, c.always = seconds != 0, needed != 0, always != 0
+		c.seconds, c.needed, c.never, c.always = seconds != 0, needed == 1, needed != 0, always != 0
 		c.form = d.form(c.kind)
 		t.columns = append(t.columns, c)
 		return nil

@@ -257,13 +257,22 @@ func (v *values) refuse(err error) {
 	}
 }
 
-// optional is text for a column where an empty one is null.
+// optional is text for a column where an empty one is null, if that may be.
 func (v *values) optional(c *column, s string) {
-	if s == "" && !c.needed {
+	if s == "" && !c.never {
 		v.list = append(v.list, nil)
 		return
 	}
 	v.text(c, s)
+}
+
+// address is optional for an e-mail address: two users without one would have the
+// same empty text.
+func (v *values) address(c *column, s string) {
+	if s == "" && c.never {
+		v.refuse(fmt.Errorf("column %q of table %q cannot be null, and the user has no e-mail address", c.name, c.table))
+	}
+	v.optional(c, s)
 }
 
 // key adds a text to look for.
@@ -430,10 +439,15 @@ func (q *queries) createUser(to []step, v *values, w *gatebook.CreateUser) []ste
 		c *column
 		s string
 	}{{t.name, u.Name}, {t.email, u.Email}, {t.image, u.Image}} {
-		if f.c != nil {
-			columns = append(columns, f.c.name)
+		switch {
+		case f.c == nil:
+			continue
+		case f.c == t.email:
+			v.address(f.c, f.s)
+		default:
 			v.optional(f.c, f.s)
 		}
+		columns = append(columns, f.c.name)
 	}
 	if t.verified != nil {
 		columns = append(columns, t.verified.name)
@@ -526,7 +540,7 @@ func (q *queries) updateUser(to []step, v *values, w *gatebook.UpdateUser) []ste
 			}
 		case "email":
 			if c = t.email; c != nil {
-				v.optional(c, u.Email)
+				v.address(c, u.Email)
 			}
 		case "emailVerified":
 			if c = t.verified; c != nil {
