@@ -190,6 +190,43 @@ func timeForms(s *sites) {
 	}
 }
 
+// TestStricterTables: the tables of @auth/pg-adapter with the keys that its later
+// documentation and @auth/neon-adapter have are as good, and get no second keys.
+func TestStricterTables(t *testing.T) {
+	p := newPlace(t, kinds[0])
+	for _, statement := range []string{
+		`ALTER TABLE users ADD UNIQUE (email)`, `ALTER TABLE accounts ADD UNIQUE (provider, "providerAccountId")`,
+		`ALTER TABLE sessions ADD UNIQUE ("sessionToken")`, `ALTER TABLE accounts ALTER expires_at TYPE integer`,
+		`ALTER TABLE accounts ADD FOREIGN KEY ("userId") REFERENCES users ON DELETE CASCADE`,
+		`ALTER TABLE sessions ADD FOREIGN KEY ("userId") REFERENCES users ON DELETE CASCADE`,
+	} {
+		p.exec(statement)
+	}
+	p.migrate()
+	keys := p.rows("pg_indexes", row{"schemaname": "public"})
+	if len(keys) == 0 {
+		t.Fatal("no indexes are found")
+	}
+	for _, key := range keys {
+		if def := text(key["indexdef"]); strings.HasPrefix(text(key["indexname"]), "gatebook_") && strings.Contains(def, "UNIQUE") &&
+			!strings.HasPrefix(text(key["tablename"]), "gatebook_") {
+			t.Errorf("there is a second key: %s", def)
+		}
+	}
+	for _, bare := range []bool{false, true} {
+		who := p.newPerson("Ada", bare)
+		p.npmWrites(who)
+		p.same(who)
+		p.gatebookChanges(who)
+		p.same(who)
+		p.deletes(who)
+		who = p.newPerson("Ada", bare)
+		p.write(who)
+		p.same(who)
+		p.npmDeletes(who)
+	}
+}
+
 // TestIDsGivenAgain: SQLite may give the id of a deleted user to the next one,
 // whom the book would take for the other. Gatebook refuses such a table.
 func TestIDsGivenAgain(t *testing.T) {
