@@ -270,7 +270,8 @@ type KeepAccount struct {
 }
 
 // CreateSession inserts a session: Token, UserID, Expires and what Gatebook
-// keeps of it. It conflicts when the token is taken or the user does not exist.
+// keeps of it, which is nothing when it has no ID. It conflicts when the token is
+// taken or the user does not exist.
 type CreateSession struct{ Session StoredSession }
 
 // AdoptSession notes of the session Session.Handle, which another program began,

@@ -48,8 +48,8 @@ type Options struct {
 	// is none. Without it no rule looks at what tokens became.
 	Account func(t *testing.T, a gatebook.Adapter, key gatebook.AccountKey) *gatebook.Account
 	// Foreign inserts a session as another program would that shares the tables:
-	// its Token, UserID and Expires. Adapters on database/sql need it; for others
-	// such sessions are made by CreateSession without ID.
+	// its Token, UserID and Expires. Without it such sessions are made by
+	// CreateSession without ID.
 	Foreign func(t *testing.T, a gatebook.Adapter, s gatebook.StoredSession)
 	// Unready opens stores whose tables are missing, older, newer or another's.
 	Unready func(t *testing.T) []Unready
