@@ -18,7 +18,7 @@ var contextRules = []rule{
 	{"ended", "A method whose context has ended returns an error that matches its cause, and does nothing.", func(w *world) {
 		u := create(w.user())
 		s, l, d := session(u.User), link(), digest()
-		l.Expires = time.UnixMilli(1).UTC()
+		l.Expires = time.UnixMilli(86_400_001).UTC()
 		w.commit(u, gatebook.CreateSession{Session: s}, gatebook.CreateVerificationToken{Token: l})
 		e := w.entry(u.User)
 		ctx, cancel := context.WithCancelCause(w.ctx)

@@ -123,7 +123,7 @@ var findRules = []rule{
 	}},
 	{"expired", "Find returns expired sessions and verification tokens like any other.", func(w *world) {
 		u, s, l := create(w.user()), session(gatebook.User{}), link()
-		s.UserID, s.Expires, l.Expires = u.User.ID, time.UnixMilli(1).UTC(), time.UnixMilli(2).UTC()
+		s.UserID, s.Expires, l.Expires = u.User.ID, time.UnixMilli(86_400_001).UTC(), time.UnixMilli(86_400_002).UTC()
 		w.commit(u, gatebook.CreateSession{Session: s}, gatebook.CreateVerificationToken{Token: l})
 		f := w.find(gatebook.Query{Session: s.Token, Verification: l.Hash})
 		if f.Session == nil || f.Verification == nil {

@@ -101,7 +101,7 @@ var onceRules = []rule{
 	}},
 	{"sweep sessions", "Sweep never deletes sessions.", func(w *world) {
 		u, s := create(w.user()), session(gatebook.User{})
-		s.UserID, s.Expires = u.User.ID, time.UnixMilli(1).UTC()
+		s.UserID, s.Expires = u.User.ID, time.UnixMilli(86_400_001).UTC()
 		w.commit(u, gatebook.CreateSession{Session: s})
 		if n, err := w.a.Sweep(w.ctx, now); n != 0 || err != nil {
 			w.Errorf("Sweep with nothing to delete = %d, %v", n, err)

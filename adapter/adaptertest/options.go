@@ -32,6 +32,9 @@ type Options struct {
 	// NoPasskeys says that there is no table for them. Writes of passkeys then
 	// fail with an error that matches errors.ErrUnsupported, and nobody has one.
 	NoPasskeys bool
+	// MaxCounter is the greatest signature counter that a passkey can have, if not
+	// every one. A greater one is refused with an error that is no conflict.
+	MaxCounter uint32
 	// NoExtra says that the user table has neither TextColumn nor NumberColumn.
 	NoExtra bool
 	// Columns are further columns of the user table with values of the kind that
@@ -41,8 +44,6 @@ type Options struct {
 	// case, accents or spaces at the end, as MySQL's default collations do. A
 	// second such key then conflicts. Look-ups are exact all the same.
 	LooseKeys bool
-	// PaddedKeys says the same of spaces at the end alone.
-	PaddedKeys bool
 
 	// Account reads an account as it is stored, with its tokens, nil when there
 	// is none. Without it no rule looks at what tokens became.

@@ -80,6 +80,14 @@ func onPasskeys(test func(*world)) func(*world) {
 	}
 }
 
+// maxCounter is the greatest signature counter that the store holds.
+func (w *world) maxCounter() uint32 {
+	if w.opts.MaxCounter != 0 {
+		return w.opts.MaxCounter
+	}
+	return math.MaxUint32
+}
+
 var passkeyRules = []rule{
 	{"kept", "A passkey is found by its credential id, and listed, as it was created.", onPasskeys(func(w *world) {
 		u := create(w.user())
@@ -87,7 +95,7 @@ var passkeyRules = []rule{
 		bare, _ := passkey(u.User)
 		bare.Transports, bare.BackedUp, bare.DeviceType, bare.Counter = nil, false, "singleDevice", 0
 		top, _ := passkey(u.User)
-		top.Counter = math.MaxUint32
+		top.Counter = w.maxCounter()
 		w.commit(u, gatebook.LinkAccount{Account: account}, gatebook.CreateAuthenticator{Authenticator: full},
 			gatebook.CreateAuthenticator{Authenticator: bare}, gatebook.CreateAuthenticator{Authenticator: top})
 		for _, p := range []gatebook.Authenticator{full, bare, top} {
@@ -149,11 +157,19 @@ var passkeyRules = []rule{
 		p, _ := passkey(u.User)
 		other, _ := passkey(u.User)
 		w.commit(u, gatebook.CreateAuthenticator{Authenticator: p}, gatebook.CreateAuthenticator{Authenticator: other})
-		count := gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: 7, To: math.MaxUint32}
+		if w.maxCounter() < math.MaxUint32 {
+			err := w.a.Commit(w.ctx, &gatebook.Act{Writes: []gatebook.Write{
+				gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: 7, To: w.maxCounter() + 1},
+			}})
+			if err == nil || errors.Is(err, gatebook.ErrConflict) {
+				w.Errorf("Commit of a counter that the store cannot hold = %v, want an error that is no conflict", err)
+			}
+		}
+		count := gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: 7, To: w.maxCounter()}
 		w.commit(count)
 		w.conflicts("a counter that moved", count)
 		w.conflicts("an unknown passkey", gatebook.CountAuthenticator{CredentialID: "AAAA"})
-		p.Counter, p.BackedUp = math.MaxUint32, false
+		p.Counter, p.BackedUp = w.maxCounter(), false
 		w.samePasskey(p)
 		w.samePasskey(other)
 		w.commit(gatebook.CountAuthenticator{CredentialID: p.CredentialID, From: p.Counter, To: p.Counter, BackedUp: true})

@@ -39,7 +39,7 @@ var sessionRules = []rule{
 	}},
 	{"expired", "An expired session is returned like any other.", func(w *world) {
 		u, s := create(w.user()), session(gatebook.User{})
-		s.UserID, s.Expires = u.User.ID, time.UnixMilli(1).UTC()
+		s.UserID, s.Expires = u.User.ID, time.UnixMilli(86_400_001).UTC()
 		w.commit(u, gatebook.CreateSession{Session: s})
 		w.sameSession(w.session(s.Token).Session, s)
 	}},

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -25,7 +26,7 @@ func (s *Store) ExtendSession(ctx context.Context, token gatebook.Secret, expire
 	}
 	key, _, ok := q.key(token)
 	if !ok {
-		return fmt.Errorf("extend session: %w", gatebook.ErrNotFound)
+		return failed(ctx, "extend session", cmp.Or(ctx.Err(), gatebook.ErrNotFound))
 	}
 	n, err := s.db.Do(ctx, q.extendSession.text, q.extendSession.args([]any{key, q.t.session.col("expires").stamp(expires)})...)
 	if err == nil && n == 0 {

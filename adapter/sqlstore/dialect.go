@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -181,6 +182,8 @@ type column struct {
 	kind     string // the database's name of its type
 	full     string // the same with its length, for a CAST
 	max      int    // how many characters it holds, 0 for no limit that matters
+	plane    bool   // it holds characters of the basic multilingual plane only
+	signed32 bool   // of a time: it ends in 2038
 	seconds  bool   // it keeps whole seconds only
 	needed   bool   // an insert must give it
 	never    bool   // it is never null
@@ -358,6 +361,9 @@ func (d *dialect) holds(s string) bool {
 
 // fits reports whether column c holds s whole.
 func (c *column) fits(s string) bool {
+	if c.plane && strings.IndexFunc(s, func(r rune) bool { return r > 0xffff }) >= 0 {
+		return false
+	}
 	if c.max == 0 || len(s) <= c.max {
 		return true
 	}
@@ -372,6 +378,20 @@ func (c *column) counts(n int64) bool {
 		return n == int64(int32(n))
 	}
 	return true
+}
+
+// reaches reports whether t is within what column c holds. The bounds of MySQL's
+// TIMESTAMP are those of UTC; a session in another zone moves them by hours.
+func (c *column) reaches(t time.Time) bool {
+	switch {
+	case c.form != clockForm && c.form != instantForm:
+		return true
+	case c.signed32 && c.seconds:
+		return t.Unix() > 0 && t.Unix() <= math.MaxInt32
+	case c.signed32:
+		return t.UnixMilli() > 0 && t.Unix() <= math.MaxInt32
+	}
+	return t.UTC().Year() >= 1 && t.UTC().Year() <= 9999
 }
 
 // moment is an expression for a time column to sort and compare it by.

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -209,7 +210,7 @@ func (s *Store) Session(ctx context.Context, token gatebook.Secret) (*gatebook.F
 	}
 	key, sum, ok := q.key(token)
 	if !ok {
-		return nil, fmt.Errorf("read session: %w", gatebook.ErrNotFound)
+		return nil, failed(ctx, "read session", cmp.Or(ctx.Err(), gatebook.ErrNotFound))
 	}
 	f, err := s.session(ctx, q, token, key, sum)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -264,7 +265,7 @@ func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 	}
 	id, ok := q.id(userID)
 	if !ok {
-		return nil, nil
+		return nil, nothing(ctx, "list sessions")
 	}
 	list, err := readAll(ctx, s.db.SQL(), q.sessions, func(rows *sql.Rows) (gatebook.StoredSession, error) {
 		var row sessionRow
@@ -279,12 +280,18 @@ func (s *Store) Sessions(ctx context.Context, userID string) ([]gatebook.StoredS
 	if err == nil {
 		err = s.complete(ctx, q, len(list), func(i int) *gatebook.StoredSession { return &list[i] })
 		slices.SortStableFunc(list, func(a, b gatebook.StoredSession) int { return b.Begun.Compare(a.Begun) })
+		list = list[:min(len(list), maxSessions)]
 	}
 	if err != nil {
 		return nil, failed(ctx, "list sessions", s.db.Classify(err))
 	}
 	return list, nil
 }
+
+const (
+	maxSessions = 1000 // of a list
+	noteChunk   = 200  // notes that are read at once
+)
 
 // complete makes n listed sessions what they are to callers.
 func (s *Store) complete(ctx context.Context, q *queries, n int, at func(i int) *gatebook.StoredSession) error {
@@ -293,9 +300,6 @@ func (s *Store) complete(ctx context.Context, q *queries, n int, at func(i int) 
 	}
 	return s.hashed(ctx, q, n, at)
 }
-
-// noteChunk is how many notes are read at once.
-const noteChunk = 100
 
 // annotate adds what Gatebook knows of n sessions whose tokens are raw in the
 // table, where the database has no digests to join by.
@@ -366,7 +370,7 @@ func (s *Store) Accounts(ctx context.Context, userID string) ([]gatebook.Account
 	}
 	id, ok := q.id(userID)
 	if !ok {
-		return nil, nil
+		return nil, nothing(ctx, "list accounts")
 	}
 	list, err := readAll(ctx, s.db.SQL(), q.accounts, func(rows *sql.Rows) (gatebook.Account, error) {
 		a := gatebook.Account{UserID: userID}
@@ -388,7 +392,7 @@ func (s *Store) Authenticators(ctx context.Context, userID string) ([]gatebook.A
 	}
 	id, ok := q.id(userID)
 	if !ok || q.authenticators == nil {
-		return nil, nil
+		return nil, nothing(ctx, "list authenticators")
 	}
 	list, err := readAll(ctx, s.db.SQL(), q.authenticators, func(rows *sql.Rows) (gatebook.Authenticator, error) {
 		a := gatebook.Authenticator{UserID: userID}
@@ -412,6 +416,14 @@ func readAuthenticator(a *gatebook.Authenticator, key, transports string) error 
 	var err error
 	if a.PublicKey, err = base64.StdEncoding.DecodeString(key); err != nil {
 		return fmt.Errorf("public key of a passkey is not in base64: %w", err)
+	}
+	return nil
+}
+
+// nothing is the error of a question that the database need not be asked.
+func nothing(ctx context.Context, step string) error {
+	if ctx.Err() != nil {
+		return failed(ctx, step, ctx.Err())
 	}
 	return nil
 }
@@ -445,7 +457,7 @@ func (s *Store) Find(ctx context.Context, ask gatebook.Query) (*gatebook.Found, 
 	mask, args := q.asked(&ask)
 	f := new(gatebook.Found)
 	if mask == 0 {
-		return f, nil
+		return f, nothing(ctx, "find")
 	}
 	err = s.find(ctx, q, mask, &ask, args, f)
 	if err == nil && ask.Session != "" && f.Session == nil {

@@ -46,7 +46,7 @@ var (
 // [Layout.Lacks] for what they cannot hold.
 var (
 	DrizzleSQLite   = Layout{name: "drizzle", dialect: sqlite, tables: drizzle, raw: true}
-	DrizzlePostgres = Layout{name: "drizzle", dialect: postgres, tables: drizzle, raw: true}
+	DrizzlePostgres = Layout{name: "drizzle", dialect: postgres, tables: drizzle, raw: true, lacks: small("account", "authenticator")}
 	DrizzleMySQL    = Layout{name: "drizzle", dialect: mysql, tables: drizzle, raw: true, lacks: drizzleLacks}
 
 	// AuthJSPostgres are the tables of @auth/pg-adapter, whose ids are numbers that
@@ -57,7 +57,7 @@ var (
 	}
 
 	PrismaSQLite   = Layout{name: "prisma", dialect: sqlite, tables: prisma, raw: true}
-	PrismaPostgres = Layout{name: "prisma", dialect: postgres, tables: prisma, raw: true}
+	PrismaPostgres = Layout{name: "prisma", dialect: postgres, tables: prisma, raw: true, lacks: small("Account", "Authenticator")}
 	PrismaMySQL    = Layout{name: "prisma", dialect: mysql, tables: prisma, raw: true, lacks: prismaLacks}
 )
 
@@ -242,6 +242,8 @@ type Lack struct {
 	WholeSeconds bool
 	// Before is the year before which times must be, 0 for any.
 	Before int
+	// Max is the greatest number the column holds, 0 for any.
+	Max int64
 	// NotUnique says that the table as its maker makes it lets two rows have one
 	// value (with Columns, one set of values) of the column: [Store.Migrate] adds a
 	// unique key.
@@ -259,6 +261,7 @@ var drizzleLacks = slices.Concat(
 	short("session", 255, "sessionToken"),
 	short("verificationToken", 255, "identifier", "token"),
 	short("authenticator", 255, "credentialID", "providerAccountId", "credentialPublicKey", "transports"),
+	small("account", "authenticator"),
 	[]Lack{
 		{Table: "user", Column: "emailVerified", Before: 2038},
 		{Table: "session", Column: "expires", WholeSeconds: true, Before: 2038},
@@ -284,7 +287,13 @@ var prismaLacks = slices.Concat(
 	short("Session", 191, "sessionToken"),
 	short("VerificationToken", 191, "identifier", "token"),
 	short("Authenticator", 191, "credentialID", "providerAccountId", "credentialPublicKey", "transports"),
+	small("Account", "Authenticator"),
 )
+
+// small are the numbers that are kept in 32 bits.
+func small(account, authenticator string) []Lack {
+	return []Lack{{Table: account, Column: "expires_at", Max: 1<<31 - 1}, {Table: authenticator, Column: "counter", Max: 1<<31 - 1}}
+}
 
 func short(table string, chars int, columns ...string) []Lack {
 	out := make([]Lack, len(columns))

@@ -132,7 +132,7 @@ func (q *queries) reads() {
 			UNION ALL SELECT '', n."expires", ` + d.text(t.tokens.col("sid"), `n."sid"`) + `, n."begun", ` +
 		d.text(t.tokens.col("provider"), `n."provider"`) + `, ` + d.text(t.tokens.col("user_agent"), `n."user_agent"`) +
 		` FROM gatebook_tokens n WHERE ` + d.is(t.tokens.col("user_id"), "n", "?2") + `) AS a
-		ORDER BY ` + q.newest() + ` LIMIT 1000`)
+		ORDER BY ` + q.newest())
 	q.notes = d.query(`SELECT g."digest", ` + q.noteColumns() + ` FROM gatebook_sessions g WHERE g."digest" IN (` + list(noteChunk) + `)`)
 	q.tokensOf = d.query(`SELECT ` + d.text(token, token.in("s")) + ` FROM ` + s.q() + ` s WHERE ` + d.is(s.col("userId"), "s", "?1"))
 	q.hasSession = d.query(`SELECT 1 FROM ` + s.q() + ` WHERE ` + d.is(token, "", "?1"))
@@ -188,12 +188,12 @@ type sweep struct {
 }
 
 // newest is the order of sessions, newest first. Where tokens are raw their notes
-// are not at hand; then those come first that expire last.
+// are not at hand; then more are read, those first that expire last.
 func (q *queries) newest() string {
 	if q.l.raw {
-		return "a.expires DESC, 1, 3"
+		return fmt.Sprintf("a.expires DESC, 1, 3 LIMIT %d", 5*maxSessions)
 	}
-	return "coalesce(a.begun, 0) DESC, a.expires DESC, 1, 3"
+	return fmt.Sprintf("coalesce(a.begun, 0) DESC, a.expires DESC, 1, 3 LIMIT %d", maxSessions)
 }
 
 // noteOf joins what Gatebook knows of a session: found by the argument that is the

@@ -86,6 +86,8 @@ func (d *dialect) look(ctx context.Context, db queryer, name string) (*table, er
 		}
 		c.seconds, c.needed, c.never, c.always = seconds != 0, needed == 1, needed != 0, always != 0
 		c.form = d.form(c.kind)
+		c.signed32 = d == mysql && c.kind == "timestamp"
+		c.plane = d == mysql && (strings.Contains(c.full, "CHARACTER SET utf8mb3") || strings.Contains(c.full, "CHARACTER SET utf8 "))
 		t.columns = append(t.columns, c)
 		return nil
 	})

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -246,7 +247,7 @@ func (v *values) text(c *column, s string) {
 	case !v.q.d.holds(s):
 		v.refuse(fmt.Errorf("column %q of table %q cannot hold the value: it is not UTF-8 or has a NUL byte", c.name, c.table))
 	case !c.fits(s):
-		v.refuse(fmt.Errorf("column %q of table %q holds %d characters, and the value has more", c.name, c.table, c.max))
+		v.refuse(fmt.Errorf("column %q of table %q is of type %s and cannot hold the whole value", c.name, c.table, cmp.Or(c.full, c.kind)))
 	}
 	v.list = append(v.list, s)
 }
@@ -288,7 +289,14 @@ func (v *values) id(s string) {
 	v.list = append(v.list, id)
 }
 
-func (v *values) time(c *column, t time.Time) { v.list = append(v.list, c.stamp(t)) }
+// time adds a time that column c is to hold.
+func (v *values) time(c *column, t time.Time) {
+	if !c.reaches(t) {
+		v.refuse(fmt.Errorf("column %q of table %q is of type %s, which cannot hold the time %s",
+			c.name, c.table, c.kind, t.UTC().Format(time.RFC3339)))
+	}
+	v.list = append(v.list, c.stamp(t))
+}
 
 func (v *values) optionalTime(c *column, t time.Time) {
 	if t.IsZero() {
@@ -587,7 +595,7 @@ func (q *queries) account(v *values, a *gatebook.Account) {
 	v.optional(t.col("refresh_token"), string(a.RefreshToken))
 	v.optional(t.col("access_token"), string(a.AccessToken))
 	if a.ExpiresAt != 0 {
-		v.add(a.ExpiresAt)
+		v.number(t.col("expires_at"), a.ExpiresAt)
 	} else {
 		v.add(nil)
 	}
@@ -698,7 +706,7 @@ func (q *queries) passkey(v *values, w gatebook.Write) step {
 		v.text(p.col("credentialID"), a.CredentialID)
 		v.text(p.col("providerAccountId"), a.ProviderAccountID)
 		v.text(p.col("credentialPublicKey"), base64.StdEncoding.EncodeToString(a.PublicKey))
-		v.add(int64(a.Counter))
+		v.number(p.col("counter"), int64(a.Counter))
 		v.text(p.col("credentialDeviceType"), a.DeviceType)
 		v.truth(p.col("credentialBackedUp"), a.BackedUp)
 		v.optional(p.col("transports"), strings.Join(a.Transports, ","))
@@ -706,7 +714,8 @@ func (q *queries) passkey(v *values, w gatebook.Write) step {
 		return step{change: q.createPasskey, args: v.list, user: a.UserID, key: a.CredentialID}
 	case gatebook.CountAuthenticator:
 		v.key(w.CredentialID)
-		v.add(int64(w.From), int64(w.To))
+		v.add(int64(w.From))
+		v.number(p.col("counter"), int64(w.To))
 		v.truth(p.col("credentialBackedUp"), w.BackedUp)
 		return step{change: q.countPasskey, args: v.list, key: w.CredentialID}
 	default:
@@ -715,6 +724,14 @@ func (q *queries) passkey(v *values, w gatebook.Write) step {
 		v.id(gone.UserID)
 		return step{change: q.deletePasskey, args: v.list, key: gone.CredentialID}
 	}
+}
+
+// number adds a number that column c is to hold.
+func (v *values) number(c *column, n int64) {
+	if !c.counts(n) {
+		v.refuse(fmt.Errorf("column %q of table %q is of type %s, which cannot hold %d", c.name, c.table, c.kind, n))
+	}
+	v.add(n)
 }
 
 // truth adds a truth value.
