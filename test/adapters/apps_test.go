@@ -27,7 +27,7 @@ func TestAdapters(t *testing.T) {
 				tell func(*sites)
 			}{
 				{"same rows", sameRows}, {"export", export}, {"exact", exact}, {"finer times", finerTimes}, {"time forms", timeForms},
-				{"own users", ownUsers}, {"long tokens", longTokens},
+				{"own users", ownUsers}, {"housekeeping", housekeeping}, {"long tokens", longTokens},
 				{"one session", oneSession}, {"adopted once", adoptedOnce}, {"one link", oneLink}, {"one link at once", oneLinkAtOnce},
 				{"first sign-in at once", firstSignInAtOnce}, {"revoked", revoked}, {"and back", andBack},
 			} {

@@ -270,6 +270,33 @@ func ownUsers(s *sites) {
 	}
 }
 
+// housekeeping: of what npm's adapter wrote Gatebook finds what has expired, and
+// nothing else.
+func housekeeping(s *sites) {
+	who, other := s.newPerson("Ada", false), s.newPerson("Grace", false)
+	who.account["providerAccountId"], other.account["providerAccountId"] = "ada", "grace"
+	past := s.cut(now().Add(-time.Hour))
+	who.session["expires"], who.link["expires"] = past, past
+	s.npmWrites(who)
+	s.npmWrites(other)
+	if found, err := s.store.Expired(s.t.Context(), past); err != nil || len(found) > 0 {
+		s.t.Errorf("sessions that expired before the first one did: %v, %v", found, err)
+	}
+	found, err := s.store.Expired(s.t.Context(), now())
+	if err != nil || len(found) != 1 || !found[0].Session.Expires.Equal(past) || s.id(found[0].User.ID) != who.user["id"] {
+		s.t.Fatalf("expired sessions are %v, %v, want that of %v", found, err, who.user)
+	}
+	s.commit(gatebook.DeleteSession{Handle: found[0].Session.Handle})
+	s.null("getSessionAndUser", who.session["sessionToken"])
+	for _, want := range []int{1, 0} {
+		if n, err := s.store.Sweep(s.t.Context(), now()); n != want || err != nil {
+			s.t.Errorf("Sweep = %d, %v, want %d", n, err, want)
+		}
+	}
+	s.none(s.link, row{"token": who.link["token"]})
+	s.same(other)
+}
+
 // exec changes rows past both adapters.
 func (p *place) exec(statement string, args ...any) {
 	p.t.Helper()

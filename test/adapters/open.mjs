@@ -95,6 +95,7 @@ const kinds = {
   'prisma-postgres': (address) => onPrisma('postgresql', address),
   'prisma-mysql': (address) => onPrisma('mysql', address),
   'prisma-sqlite': (address) => onPrisma('sqlite', address),
+  'prisma-sqlite-plain': (address) => onPrisma('sqlite', address, true),
 };
 
 export async function open(kind, address) {

@@ -36,7 +36,7 @@ type kind struct {
 var kinds = []kind{
 	{name: "pg", dialect: "postgres", user: "users", account: "accounts", session: "sessions", link: "verification_token"},
 	drizzle("postgres"), drizzle("mysql"), drizzle("sqlite"),
-	prisma("postgres"), prisma("mysql"), prisma("sqlite"),
+	prisma("postgres"), prisma("mysql"), prisma("sqlite"), prisma("sqlite-plain"),
 	people("postgres-uuid", sqlstore.UUID), people("postgres-bigint", sqlstore.Integer), people("mysql", sqlstore.Text), people("sqlite", sqlstore.Integer),
 }
 
@@ -73,8 +73,9 @@ func drizzle(dialect string) kind {
 		link: "verificationToken", authenticator: "authenticator", seconds: dialect == "mysql", readsLinksFirst: dialect == "mysql"}
 }
 
-func prisma(dialect string) kind {
-	return kind{name: "prisma-" + dialect, dialect: dialect, user: "User", account: "Account", session: "Session",
+func prisma(name string) kind {
+	dialect, _, _ := strings.Cut(name, "-")
+	return kind{name: "prisma-" + name, dialect: dialect, user: "User", account: "Account", session: "Session",
 		link: "VerificationToken", authenticator: "Authenticator", readsLinksFirst: dialect == "mysql"}
 }
 

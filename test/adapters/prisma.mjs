@@ -20,11 +20,12 @@ const require = createRequire(import.meta.url);
 // models are what the documentation of Auth.js tells people to put into their
 // schema. It differs by database: accounts and sessions have an id on MySQL and
 // SQLite, and tokens are TEXT on MySQL. (Its text for MySQL is refused by Prisma;
-// what it refuses is left out.)
-function models(provider) {
-  const rowID = provider === 'postgresql' ? '' : 'id String @id @default(cuid())';
+// what it refuses is left out.) Plain models are those that the adapter itself is
+// tested with.
+function models(provider, plain) {
+  const rowID = provider === 'postgresql' || plain ? '' : 'id String @id @default(cuid())';
   const token = provider === 'mysql' ? 'String? @db.Text' : 'String?';
-  const stamps = 'createdAt DateTime @default(now())\n  updatedAt DateTime @updatedAt';
+  const stamps = plain ? '' : 'createdAt DateTime @default(now())\n  updatedAt DateTime @updatedAt';
   const user = 'user User @relation(fields: [userId], references: [id], onDelete: Cascade)';
   return `datasource db {
   provider = "${provider}"
@@ -32,7 +33,7 @@ function models(provider) {
 model User {
   id String @id @default(cuid())
   name String?
-  email String${provider === 'postgresql' ? '' : '?'} @unique
+  email String${provider === 'postgresql' || plain ? '' : '?'} @unique
   emailVerified DateTime?
   image String?
   accounts Account[]
@@ -67,11 +68,12 @@ model Session {
 }
 model VerificationToken {
   identifier String
-  token String
+  token String ${plain ? '@unique' : ''}
   expires DateTime
   ${rowID ? '@@unique' : '@@id'}([identifier, token])
 }
 model Authenticator {
+  ${plain ? 'id String @id @default(cuid())' : '@@id([userId, credentialID])'}
   credentialID String @unique
   userId String
   providerAccountId String
@@ -81,7 +83,6 @@ model Authenticator {
   credentialBackedUp Boolean
   transports String?
   ${user}
-  @@id([userId, credentialID])
 }
 `;
 }
@@ -138,13 +139,13 @@ function newClient(provider, schema) {
 }
 
 // open is the open of open.mjs; provider is Prisma's word for the database.
-export async function open(provider, address) {
+export async function open(provider, address, plain = false) {
   const drivers = {
     postgresql: () => new PrismaPg({ connectionString: address }),
     mysql: () => new PrismaMariaDb(address.replace(/^mysql:/, 'mariadb:')),
     sqlite: () => new PrismaLibSql({ url: `file:${address}`, timeout: 5000 }),
   }[provider]();
-  const schema = models(provider);
+  const schema = models(provider, plain);
   const client = new (newClient(provider, schema))({ adapter: drivers });
   return {
     adapter: PrismaAdapter(client),
