@@ -52,6 +52,9 @@ var (
 	dataSource = regexp.MustCompile(`^(?:[^/]*@)?(?:tcp|unix)(?:\([^()]*\))?/`)
 	// path is how a path begins that can be nothing else.
 	path = regexp.MustCompile(`^(?:[A-Za-z]:[\\/]|\.{0,2}/)`)
+	// elsewhere is how other programs name a database: file:dev.db, jdbc:…,
+	// :memory:, or PostgreSQL's keywords.
+	elsewhere = regexp.MustCompile(`(?i)^(?:[a-z][a-z0-9+.-]+)?:|(?:^|\s)(?:host|hostaddr|port|user|password|passfile|dbname|service|sslmode)\s*=`)
 )
 
 // Kind returns the kind of database that URL names. Its errors quote nothing of
@@ -66,6 +69,8 @@ func (d Database) Kind() (string, error) {
 	case strings.Contains(d.URL, "@") && !path.MatchString(d.URL):
 		// A file could be called so, but most likely a scheme is missing.
 		return "", errors.New("an address has an @ but no scheme: write postgres://user:password@host/name or mysql://user:password@host/name, and ./ before the name of a SQLite file")
+	case elsewhere.MatchString(d.URL) && !path.MatchString(d.URL):
+		return "", errors.New("neither an address nor the path of a file: write postgres://user:password@host/name, mysql://user:password@host/name, or the path of a SQLite file alone, with ./ before it where the name has a colon")
 	}
 	return SQLite, nil
 }
