@@ -123,6 +123,7 @@ func open(dsn string) (*sql.DB, error) {
 		}
 		c.Params["sql_mode"] = "CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"
 	}
+	c.Logger = &mysql.NopLogger{} // what it writes to standard error is in the errors too
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, fmt.Errorf("mysql: the data source name: %w", err)

@@ -21,7 +21,7 @@ type Proxy struct {
 	mu        sync.Mutex
 	left      int // messages until the cut; 0 when none is to come
 	delivered bool
-	cuts      int
+	lost      []net.Conn // both ends of what was cut
 	down      bool
 	conns     map[net.Conn]bool
 }
@@ -53,16 +53,20 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 func (p *Proxy) Break(n int, delivered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.left, p.delivered, p.cuts = n, delivered, 0
+	p.left, p.delivered, p.lost = n, delivered, nil
 }
 
 // Mend takes [Proxy.Break] and [Proxy.Down] back and reports whether a
-// connection was cut.
+// connection was cut. The client can know of that when Mend returns, also where
+// it waited for no answer.
 func (p *Proxy) Mend() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	cut := p.cuts > 0
-	p.left, p.cuts, p.down = 0, 0, false
+	for _, c := range p.lost {
+		c.Close()
+	}
+	cut := p.lost != nil
+	p.left, p.lost, p.down = 0, nil, false
 	return cut
 }
 
@@ -141,7 +145,7 @@ func (p *Proxy) ask(client, server net.Conn, lost chan<- struct{}, answered, don
 		if err != nil {
 			return
 		}
-		cut, delivered := p.message()
+		cut, delivered := p.message(client, server)
 		if cut && !delivered {
 			return
 		}
@@ -191,7 +195,7 @@ func answer(client, server net.Conn, lost <-chan struct{}, answered chan<- struc
 }
 
 // message counts a message and reports whether it is the last of its connection.
-func (p *Proxy) message() (cut, delivered bool) {
+func (p *Proxy) message(client, server net.Conn) (cut, delivered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left == 0 {
@@ -200,6 +204,6 @@ func (p *Proxy) message() (cut, delivered bool) {
 	if p.left--; p.left > 0 {
 		return false, false
 	}
-	p.cuts++
+	p.lost = append(p.lost, client, server)
 	return true, p.delivered
 }

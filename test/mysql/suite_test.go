@@ -3,7 +3,9 @@
 package mysql_test
 
 import (
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"testing"
 
 	driver "github.com/go-sql-driver/mysql"
@@ -121,7 +123,10 @@ func TestSuite(t *testing.T) {
 				t.Helper()
 				c := empty(t)
 				return mysql.New(newPool(t, c.User+":"+c.Passwd+"@tcp("+c.Addr+")/"+c.DBName+params), layout)
-			}, &adaptertest.Options{Line: func(t *testing.T) *adaptertest.Line { t.Helper(); return line(t, empty(t)) }})
+			}, &adaptertest.Options{
+				Foreign: foreign,
+				Line:    func(t *testing.T) *adaptertest.Line { t.Helper(); return line(t, empty(t)) },
+			})
 		})
 	}
 }
@@ -133,4 +138,14 @@ func line(t *testing.T, to *driver.Config) *adaptertest.Line {
 	c := to.Clone()
 	c.Addr = p.Addr()
 	return &adaptertest.Line{Adapter: mysql.New(newPool(t, c.FormatDSN()), layout), Break: p.Break, Mend: p.Mend}
+}
+
+// foreign inserts a session as another program does that hashes its tokens.
+func foreign(t *testing.T, a gatebook.Adapter, s gatebook.StoredSession) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(s.Token))
+	if _, err := a.(adaptertest.SQL).SQL().Exec("INSERT INTO `session` (`sessionToken`, `userId`, `expires`) VALUES (?, ?, ?)",
+		hex.EncodeToString(sum[:]), s.UserID, s.Expires.UTC().Format("2006-01-02 15:04:05.000")); err != nil {
+		t.Fatal(err)
+	}
 }

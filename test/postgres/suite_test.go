@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"net/url"
 	"testing"
 
@@ -76,7 +78,10 @@ func TestSuite(t *testing.T) {
 					url += "&default_query_exec_mode=" + mode
 				}
 				return postgres.New(newPool(t, url+"&pool_max_conns=20"), layout)
-			}, &adaptertest.Options{Line: func(t *testing.T) *adaptertest.Line { t.Helper(); return line(t, empty(t)) }})
+			}, &adaptertest.Options{
+				Foreign: foreign,
+				Line:    func(t *testing.T) *adaptertest.Line { t.Helper(); return line(t, empty(t)) },
+			})
 		})
 	}
 	if !need.Soak() {
@@ -92,7 +97,7 @@ func TestSuite(t *testing.T) {
 			}
 			t.Cleanup(func() { db.Close() })
 			return postgres.NewSQL(db, layout)
-		}, nil)
+		}, &adaptertest.Options{Foreign: foreign})
 	})
 }
 
@@ -111,4 +116,14 @@ func line(t *testing.T, address string) *adaptertest.Line {
 	}
 	t.Cleanup(pool.Close)
 	return &adaptertest.Line{Adapter: postgres.New(pool, layout), Break: p.Break, Mend: p.Mend}
+}
+
+// foreign inserts a session as another program does that hashes its tokens.
+func foreign(t *testing.T, a gatebook.Adapter, s gatebook.StoredSession) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(s.Token))
+	if _, err := a.(adaptertest.SQL).SQL().Exec(`INSERT INTO "session" ("sessionToken", "userId", "expires") VALUES ($1, $2, $3)`,
+		hex.EncodeToString(sum[:]), s.UserID, s.Expires.UTC()); err != nil {
+		t.Fatal(err)
+	}
 }
