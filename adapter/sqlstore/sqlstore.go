@@ -77,11 +77,17 @@ func (s *Store) SQL() *sql.DB { return s.db.SQL() }
 // Book returns the book in the same database.
 func (s *Store) Book() *book.Book { return s.book }
 
-// Check does now what the other methods do at first use. It returns nil when
-// the Store is ready.
+// Check does now what the other methods do at first use, and looks, as each act
+// does, whether commits survive loss of power. It returns nil when the Store is
+// ready.
 func (s *Store) Check(ctx context.Context) error {
-	_, err := s.ready(ctx)
-	return err
+	if _, err := s.ready(ctx); err != nil {
+		return err
+	}
+	if err := s.db.CheckSettings(ctx); err != nil {
+		return failed(ctx, "check settings", err)
+	}
+	return nil
 }
 
 // ready returns the prepared statements, once the tables are right.

@@ -377,7 +377,15 @@ func (d *DB) CheckTx(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// rowQueryer is a connection or a transaction on one.
+// CheckSettings does the same with a connection of the pool.
+func (d *DB) CheckSettings(ctx context.Context) error {
+	if err := d.dialect.check(ctx, d.db); err != nil {
+		return d.failed(ctx, "check connection", err)
+	}
+	return nil
+}
+
+// rowQueryer is a connection, a pool or a transaction on one.
 type rowQueryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }

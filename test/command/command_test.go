@@ -326,6 +326,19 @@ func TestBadDatabases(t *testing.T) {
 				p.want(out, `^ok +database +`, `^warn +database +a newer version has migrated it \(adapter 29990101000000_later\)`)
 				p.serve().end()
 			})
+			t.Run("commits that do not survive", func(t *testing.T) {
+				p := newPlace(t, s.fresh(t), "")
+				p.run(0, "migrate")
+				if s.driver != "pgx" {
+					return // there the setting is the whole server's
+				}
+				name := p.column(s, `SELECT current_database()`)
+				p.exec(s, `ALTER DATABASE "`+name+`" SET synchronous_commit = off`)
+				out, _ := p.run(1, "doctor", "--timeout", "2s")
+				p.want(out, `^WRONG +database +.*synchronous_commit`)
+				_, complaints := p.run(1, "serve")
+				p.want(complaints, `^gatebook: database: `+s.address+`: .*synchronous_commit`)
+			})
 			t.Run("a table of another layout", func(t *testing.T) {
 				p := newPlace(t, s.fresh(t), "")
 				p.exec(s, `CREATE TABLE "user" (uid varchar(20) PRIMARY KEY, login varchar(20))`)

@@ -159,19 +159,24 @@ func (c *importCommand) carryOut(env *environment, x *importing.Import) error {
 	watch.end()
 	if !x.DryRun {
 		// Run goes on meanwhile: it gives the lease back when it ends.
-		err = errors.Join(err, drain(env.ctx, x.Auth.Book()))
+		err = errors.Join(err, drain(env.ctx, x.Auth.Book(), watch.line))
 	}
 	stop()
 	err = errors.Join(err, <-numbered)
 	return errors.Join(err, c.say(env, x, counts, err))
 }
 
-func drain(ctx context.Context, b *book.Book) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), numberTime)
+func drain(ctx context.Context, b *book.Book, note func(string)) error {
+	ctx = context.WithoutCancel(ctx)
+	budget, cancel := context.WithTimeout(ctx, numberTime)
 	defer cancel()
-	err := b.Drain(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // whoever numbers them goes on with it
+	err := b.Drain(budget)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	n, _, err := b.Pending(ctx)
+	if n > 0 {
+		note(fmt.Sprintf("%d entries wait for their number in the book: a server gives it to them", n))
 	}
 	return err
 }
