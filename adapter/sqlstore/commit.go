@@ -170,7 +170,7 @@ func (r *run) inside(ctx context.Context) error {
 	if err := r.store.db.CheckTx(ctx, r.tx); err != nil {
 		return err
 	}
-	if _, err := r.tx.ExecContext(ctx, "SAVEPOINT gatebook_act"); err != nil {
+	if err := r.q.d.savepoint(ctx, r.tx, "gatebook_act"); err != nil {
 		return err
 	}
 	done := false
@@ -200,12 +200,52 @@ func (r *run) all(ctx context.Context) error {
 			return fmt.Errorf("%s %s: %w", r.steps[i].verb, r.steps[i].table.name, err)
 		}
 	}
-	if r.act.InTx != nil {
-		if r.refused = r.act.InTx(context.WithValue(ctx, txKey{}, r.tx), r.tx); r.refused != nil {
-			return r.refused
-		}
+	if err := r.inTx(ctx); err != nil {
+		return err
 	}
 	return r.store.log.Insert(ctx, r.tx, r.act.Entries)
+}
+
+// inTx calls InTx. Where it keeps an error to itself with which the database
+// rolled the whole transaction back, the entries must not follow: they would be
+// committed alone.
+func (r *run) inTx(ctx context.Context) error {
+	if r.act.InTx == nil {
+		return nil
+	}
+	if r.q.d.ends() {
+		if err := r.q.d.savepoint(ctx, r.tx, "gatebook_handlers"); err != nil {
+			return err
+		}
+	}
+	if r.refused = r.act.InTx(context.WithValue(ctx, txKey{}, r.tx), r.tx); r.refused != nil {
+		return r.refused
+	}
+	if !r.q.d.ends() {
+		return nil
+	}
+	if _, err := r.tx.ExecContext(ctx, "RELEASE SAVEPOINT gatebook_handlers"); err != nil {
+		return fmt.Errorf("%w: %w", errOver, err)
+	}
+	return nil
+}
+
+// errOver says that the transaction ended before its time.
+var errOver = errors.New("the transaction is over: the database rolled it back, as for a deadlock, or a statement in it committed")
+
+// savepoint sets a savepoint. MariaDB and MySQL set none where the transaction is
+// over, say nothing, and would commit what follows statement by statement.
+func (d *dialect) savepoint(ctx context.Context, tx *sql.Tx, name string) error {
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT "+name); err != nil {
+		return err
+	}
+	if d != mysql {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT "+name); err != nil {
+		return fmt.Errorf("%w: %w", errOver, err)
+	}
+	return nil
 }
 
 // do carries out one step.

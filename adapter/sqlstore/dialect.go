@@ -80,6 +80,10 @@ func (d *dialect) backtick() bool { return d == mysql }
 // counts says that an update counts the rows it found, and not those it changed.
 func (d *dialect) counts() bool { return d != mysql }
 
+// ends says that an error of one statement may end the whole transaction, and what
+// follows it is then carried out without one.
+func (d *dialect) ends() bool { return d != postgres }
+
 // quote quotes a name, or several with dots between.
 func quote(name string) string { return `"` + strings.ReplaceAll(name, ".", `"."`) + `"` }
 

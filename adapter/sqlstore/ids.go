@@ -118,7 +118,7 @@ func (s *Store) increment(ctx context.Context, q *queries, u gatebook.User, tx *
 		}
 		return id, err
 	}
-	if _, err := tx.ExecContext(ctx, "SAVEPOINT gatebook_id"); err != nil {
+	if err := q.d.savepoint(ctx, tx, "gatebook_id"); err != nil {
 		return 0, err
 	}
 	err = insert(ctx, tx)
