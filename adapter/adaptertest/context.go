@@ -132,6 +132,7 @@ var contextRules = []rule{
 		w.commit(create(w.user()))
 	})},
 	{"waiting", "A Commit that waits for another returns when its context ends.", onSQL(func(w *world, _ *sql.DB) {
+		u := create(w.user()) // whose id may have to wait too
 		inside, release := make(chan struct{}), make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -148,7 +149,6 @@ var contextRules = []rule{
 		ctx, cancel := context.WithCancelCause(w.ctx)
 		timer := time.AfterFunc(20*time.Millisecond, func() { cancel(errHungUp) })
 		defer timer.Stop()
-		u := create(w.user())
 		// On a database with row locks it need not wait at all.
 		err := w.a.Commit(ctx, &gatebook.Act{Writes: []gatebook.Write{u}})
 		close(release)

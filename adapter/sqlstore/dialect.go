@@ -186,7 +186,8 @@ type column struct {
 	kind     string // the database's name of its type
 	full     string // the same with its length, for a CAST
 	max      int    // how many characters it holds, 0 for no limit that matters
-	plane    bool   // it holds characters of the basic multilingual plane only
+	charset  string // MySQL's name of its character set where that is not utf8mb4
+	last     rune   // the last character it holds, 0 for all
 	signed32 bool   // of a time: it ends in 2038
 	seconds  bool   // it keeps whole seconds only
 	needed   bool   // an insert must give it
@@ -302,6 +303,10 @@ func (d *dialect) is(c *column, row, argument string) string {
 		expr = c.in(row)
 	}
 	equal := expr + " = " + d.typed(c, argument)
+	if c.charset != "" {
+		// What that character set has not becomes question marks, which is no error.
+		equal = expr + " = CONVERT(" + argument + " USING " + c.charset + ")"
+	}
 	if d == mysql && c.form == textForm {
 		return "(" + equal + " AND CAST(CONVERT(" + expr + " USING utf8mb4) AS BINARY) = CAST(" + argument + " AS BINARY))"
 	}
@@ -365,7 +370,7 @@ func (d *dialect) holds(s string) bool {
 
 // fits reports whether column c holds s whole.
 func (c *column) fits(s string) bool {
-	if c.plane && strings.IndexFunc(s, func(r rune) bool { return r > 0xffff }) >= 0 {
+	if c.last != 0 && strings.IndexFunc(s, func(r rune) bool { return r > c.last }) >= 0 {
 		return false
 	}
 	if c.max == 0 || len(s) <= c.max {

@@ -87,7 +87,13 @@ func (d *dialect) look(ctx context.Context, db queryer, name string) (*table, er
 		c.seconds, c.needed, c.never, c.always = seconds != 0, needed == 1, needed != 0, always != 0
 		c.form = d.form(c.kind)
 		c.signed32 = d == mysql && c.kind == "timestamp"
-		c.plane = d == mysql && (strings.Contains(c.full, "CHARACTER SET utf8mb3") || strings.Contains(c.full, "CHARACTER SET utf8 "))
+		if _, set, ok := strings.Cut(c.full, " CHARACTER SET "); ok && d == mysql {
+			set, _, _ = strings.Cut(set, " ")
+			c.last = lastOf[set]
+			if set != "utf8mb4" {
+				c.charset = set
+			}
+		}
 		t.columns = append(t.columns, c)
 		return nil
 	})
@@ -111,6 +117,10 @@ func (d *dialect) look(ctx context.Context, db queryer, name string) (*table, er
 	})
 	return t, err
 }
+
+// lastOf is the last character that MySQL's character sets certainly have up to
+// there, where they have not all of Unicode.
+var lastOf = map[string]rune{"ascii": 0x7f, "latin1": 0xff, "utf8": 0xffff, "utf8mb3": 0xffff, "ucs2": 0xffff}
 
 // each runs a query and scan on each of its rows.
 func (d *dialect) each(ctx context.Context, db queryer, query string, args []any, scan func(*sql.Rows) error) error {

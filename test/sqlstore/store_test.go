@@ -115,8 +115,9 @@ var tables = map[string][]string{
 	"prisma":  {"User", "Account", "Session", "VerificationToken", "Authenticator"},
 }
 
-// emptied returns a store on db, from which all rows are deleted.
-func emptied(t *testing.T, db *sql.DB, l sqlstore.Layout) *sqlstore.Store {
+// emptied returns a store on db, from which all rows are deleted; users is the
+// table of users where it is not the layout's.
+func emptied(t *testing.T, db *sql.DB, l sqlstore.Layout, users string) *sqlstore.Store {
 	t.Helper()
 	names := slices.Clone(tables[l.Name()])
 	for _, n := range []string{"subjects", "sessions", "tokens", "checks", "jobs", "outbox", "blocks", "search", "log", "book"} {
@@ -126,12 +127,14 @@ func emptied(t *testing.T, db *sql.DB, l sqlstore.Layout) *sqlstore.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := len(names) - 1; i >= 0; i-- {
-		q := `"`
-		if l.Database() == "mysql" {
-			q = "`"
-		}
-		if _, err := tx.ExecContext(t.Context(), "DELETE FROM "+q+names[i]+q); err != nil {
+	for i, n := range names {
+		names[i] = name(l, n)
+	}
+	if users != "" {
+		names[0] = users
+	}
+	for _, n := range slices.Backward(names) {
+		if _, err := tx.ExecContext(t.Context(), "DELETE FROM "+n); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,7 +162,7 @@ func suite(t *testing.T, l sqlstore.Layout, opts *adaptertest.Options, users str
 	exec(t, db, columns...)
 	adaptertest.Run(t, func(t *testing.T) gatebook.Adapter {
 		t.Helper()
-		return emptied(t, db, with)
+		return emptied(t, db, with, "")
 	}, lent(l, opts))
 }
 
