@@ -312,8 +312,17 @@ func (x *importing) act(ctx context.Context, u ImportUser) (c change, err error)
 }
 
 // metImport looks whether the user is there, and says so; isNew says that
-// nothing of them is.
+// nothing of them is. Before it refuses a user it looks again: somebody else may
+// have been importing them meanwhile, so that half of them was seen.
 func (a *Auth) metImport(ctx context.Context, u *ImportUser) (result Imported, isNew bool, err error) {
+	result, isNew, err = a.lookImport(ctx, u)
+	if err == nil && result.Refused != "" {
+		return a.lookImport(ctx, u)
+	}
+	return result, isNew, err
+}
+
+func (a *Auth) lookImport(ctx context.Context, u *ImportUser) (result Imported, isNew bool, err error) {
 	q := Query{UserID: u.User.ID, Email: u.User.Email}
 	owners := make([]string, len(u.Accounts))
 	var found *Found

@@ -168,6 +168,31 @@ func TestImportConflict(t *testing.T) {
 	}
 }
 
+// Who is imported by somebody else between two questions is known, and not
+// refused for what the first of them did not see.
+func TestImportMeanwhile(t *testing.T) {
+	d := newDesk(t, nil)
+	user := gatebook.ImportUser{User: gatebook.User{ID: "1"}, Accounts: []gatebook.Account{githubAccount("1"), githubAccount("2")}}
+	finds := 0
+	d.store.fault(func(op string, _ *gatebook.Act) error {
+		if op != "Find" {
+			return nil
+		}
+		if finds++; finds != 2 {
+			return nil
+		}
+		writes := []gatebook.Write{gatebook.CreateUser{User: user.User, Subject: record.NewKey()}}
+		for _, acc := range user.Accounts {
+			acc.UserID = "1"
+			writes = append(writes, gatebook.LinkAccount{Account: acc})
+		}
+		return d.store.Store.Commit(context.Background(), &gatebook.Act{Writes: writes})
+	}, nil)
+	if got := imports(t, d, nil, user)[0]; got != (gatebook.Imported{UserID: "1", Known: true}) || finds < 2 {
+		t.Errorf("Import = %+v after %d questions, want a known user", got, finds)
+	}
+}
+
 // When the store fails, what was committed stays and is said.
 func TestImportFault(t *testing.T) {
 	d := newDesk(t, nil)
