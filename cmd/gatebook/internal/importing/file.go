@@ -91,5 +91,10 @@ func (c counter) Write(p []byte) (int, error) { c.n.Add(int64(len(p))); return l
 // Progress returns bytes.
 func (f *File) Progress() (done, total int64) { return f.done.Load(), f.size }
 
-// Place returns the path and the line.
-func (f *File) Place(row *userfile.Row) string { return fmt.Sprintf("%s:%d", f.path, row.Line) }
+// Place returns the path and the line, and for JSON which user it is.
+func (f *File) Place(row *userfile.Row) string {
+	if row.Number > 0 {
+		return fmt.Sprintf("%s:%d: user %d", f.path, row.Line, row.Number)
+	}
+	return fmt.Sprintf("%s:%d", f.path, row.Line)
+}

@@ -21,21 +21,30 @@ const maxRows = 1000
 // and have one id, or no id and one address, are one user with several accounts.
 func readCSV(b *bufio.Reader, o Options) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		c := csv.NewReader(b)
+		in := &bounded{r: b}
+		c := csv.NewReader(in)
 		c.Comma = separator(b)
 		c.FieldsPerRecord = -1 // a short row is an error of its own line
 		c.ReuseRecord = true
+		in.next()
 		columns, err := header(c, o)
+		if errors.Is(err, errLong) {
+			err = longRow(1)
+		}
 		if err != nil {
 			yield(Row{}, err)
 			return
 		}
 		var user *Row
-		rows := 0
+		rows, line := 0, 1
 		for {
+			in.next()
 			record, err := c.Read()
 			if errors.Is(err, io.EOF) {
 				break
+			}
+			if errors.Is(err, errLong) {
+				err = longRow(line)
 			}
 			if err != nil {
 				if user == nil || yield(*user, nil) {
@@ -43,7 +52,7 @@ func readCSV(b *bufio.Reader, o Options) iter.Seq2[Row, error] {
 				}
 				return
 			}
-			line, _ := c.FieldPos(0)
+			line, _ = c.FieldPos(0)
 			row := parseRow(columns, record, o)
 			row.Line = line
 			if rows++; user != nil && samePerson(user, &row) {
@@ -73,11 +82,15 @@ func separator(b *bufio.Reader) rune {
 	return ','
 }
 
+func longRow(after int) error {
+	return fmt.Errorf("after line %d: a row has more than %d MB: is a quote not closed?", after, maxUser>>20)
+}
+
 func csvError(err error) error {
 	if pe, ok := errors.AsType[*csv.ParseError](err); ok {
 		return fmt.Errorf("line %d, column %d: %w: what follows cannot be told apart", pe.Line, pe.Column, pe.Err)
 	}
-	return fmt.Errorf("read: %w", err)
+	return err
 }
 
 // header reads the names of the columns; those to ignore are empty.

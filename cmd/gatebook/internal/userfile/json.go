@@ -15,18 +15,16 @@ import (
 	"github.com/gatebook/gatebook"
 )
 
-// maxUser is the most bytes of one user: 1,000 accounts with long tokens fit.
-const maxUser = 32 << 20
-
 // readJSON reads an array of objects, or objects one after the other.
 func readJSON(b *bufio.Reader, o Options) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		j := &jsonReader{in: lines{r: b}, o: o}
+		j := &jsonReader{in: lines{bounded: bounded{r: b}}, o: o}
 		j.dec = json.NewDecoder(&j.in)
 		array, err := j.begin(b)
-		for err == nil {
+		for n := 1; err == nil; n++ {
 			var row Row
-			if row, err = j.next(array); err == nil && !yield(row, nil) {
+			row, err = j.next(array)
+			if row.Number = n; err == nil && !yield(row, nil) {
 				return
 			}
 		}
@@ -42,29 +40,21 @@ type jsonReader struct {
 	o   Options
 }
 
-// lines counts the lines of what is read, and refuses to read on and on for one
-// user.
+// lines counts the lines of what is read.
 type lines struct {
-	r    io.Reader
+	bounded
 	ends []int64 // offsets of line ends that were read and not yet passed
 	past int     // line ends passed
-	read int64
-	stop int64 // where reading ends, for one user
 }
 
-var errLong = fmt.Errorf("the user has more than %d MB", maxUser>>20)
-
 func (l *lines) Read(p []byte) (int, error) {
-	if l.stop > 0 && l.read >= l.stop {
-		return 0, errLong
-	}
-	n, err := l.r.Read(p)
+	before := l.read
+	n, err := l.bounded.Read(p)
 	for i, c := range p[:n] {
 		if c == '\n' {
-			l.ends = append(l.ends, l.read+int64(i))
+			l.ends = append(l.ends, before+int64(i))
 		}
 	}
-	l.read += int64(n)
 	return n, err
 }
 
@@ -103,7 +93,7 @@ func (j *jsonReader) begin(b *bufio.Reader) (array bool, err error) {
 
 // next reads a user; io.EOF says that there is none.
 func (j *jsonReader) next(array bool) (Row, error) {
-	j.in.stop = j.in.read + maxUser
+	j.in.next()
 	if array && !j.dec.More() {
 		return Row{}, j.end()
 	}
@@ -266,6 +256,9 @@ func setJSON(u *gatebook.ImportUser, acc *gatebook.Account, m member) error {
 	if !ok {
 		return fmt.Errorf("%s is neither a text, a number nor null", m.name)
 	}
+	if halved(m.value, text) {
+		return fmt.Errorf("%s has half of a character, as \\ud800 is", m.name)
+	}
 	return set(u, acc, m.name, text, nil)
 }
 
@@ -280,6 +273,14 @@ func scalar(raw json.RawMessage) (text string, ok bool) {
 		return string(raw), true
 	}
 	return "", false
+}
+
+// halved reports whether text, decoded from raw, has U+FFFD in place of halves of
+// surrogate pairs: two ids that differ would become one.
+func halved(raw json.RawMessage, text string) bool {
+	const mark = "\uFFFD"
+	said := strings.Count(string(raw), mark) + strings.Count(strings.ToLower(string(raw)), `\ufffd`)
+	return strings.Count(text, mark) > said
 }
 
 // extra keeps the type of a further field.

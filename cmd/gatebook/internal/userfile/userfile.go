@@ -29,6 +29,8 @@ type Options struct {
 type Row struct {
 	// Line is where the user begins, from 1.
 	Line int
+	// Number tells the users of JSON apart, which may be one line; from 1.
+	Number int
 	gatebook.ImportUser
 	// Err says what is wrong with this user; the next one may be well.
 	Err error
@@ -68,6 +70,29 @@ func Read(r io.Reader, format string, o Options) iter.Seq2[Row, error] {
 		return readCSV(b, o)
 	}
 	return readJSON(b, o)
+}
+
+// maxUser is the most bytes of one user: 1,000 accounts with long tokens fit.
+const maxUser = 32 << 20
+
+// bounded refuses to read on and on for one user.
+type bounded struct {
+	r          io.Reader
+	read, stop int64
+}
+
+var errLong = fmt.Errorf("the user has more than %d MB", maxUser>>20)
+
+// next says that another user is read from here on.
+func (b *bounded) next() { b.stop = b.read + maxUser }
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.stop > 0 && b.read >= b.stop {
+		return 0, errLong
+	}
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	return n, err
 }
 
 // Fields of a user and of an account, as Auth.js names them.

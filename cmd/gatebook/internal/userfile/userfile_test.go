@@ -107,6 +107,12 @@ func TestJSON(t *testing.T) {
 `, userfile.Options{}, "2 1|Ada|ada@example.com|2024-05-06T07:08:09.123Z||map[] github:7:oauth:at:2592000\n5 2|||2024-05-06T07:08:09.123Z||map[]\n"},
 		{"lines", "{\"id\":\"1\"}\n{\"id\":\"2\"}\n\n{\"id\":\"3\"}", userfile.Options{}, "1 1|||||map[]\n2 2|||||map[]\n4 3|||||map[]\n"},
 		{"empty array", "[]", userfile.Options{}, ""},
+		{"halves of characters", `[{"id":"\ud800"},{"id":"\udBFF"},{"id":"a\ufffd","name":"\ud83d\ude00"},{"accounts":[{"providerAccountId":"1\udc00\ufffd"}]}]`,
+			userfile.Options{}, `1 BAD id has half of a character, as \ud800 is
+1 BAD id has half of a character, as \ud800 is
+1 a�|😀||||map[]
+1 BAD providerAccountId has half of a character, as \ud800 is
+`},
 		{"extra", `{"id":"1","plan":"pro","seats":12,"ok":true,"x":null}`, userfile.Options{Extra: []string{"plan", "seats", "ok", "x"}}, "1 1|||||map[ok:true plan:pro seats:12]\n"},
 		{"bad users", "{\"id\":{}}\n{\"id\":\"1\",\"id\":\"2\"}\n{\"id\":\"3\",\"accounts\":5}\n{\"id\":\"4\",\"accounts\":[5]}\n{\"id\":\"5\",\"emailVerified\":true}\n{\"id\":\"\xff\"}\n[]\n{\"id\":\"7\"}", userfile.Options{},
 			`1 BAD id is neither a text, a number nor null
@@ -192,10 +198,25 @@ func TestFlat(t *testing.T) {
 
 // One user without end is refused before memory is full.
 func TestLongUser(t *testing.T) {
-	text := io.MultiReader(strings.NewReader(`{"name":"`), &endless{next: func(int) string { return strings.Repeat("n", 1<<16) }})
-	for row, err := range userfile.Read(text, userfile.JSON, userfile.Options{}) {
-		if err == nil || !strings.Contains(err.Error(), "more than 32 MB") {
-			t.Fatalf("Read = line %d, %v, want an error", row.Line, err)
+	for _, tt := range []struct{ format, begin, want string }{
+		{userfile.JSON, `{"name":"`, "the user has more than 32 MB"},
+		{userfile.CSV, "id,name\n1,Ada\n2,\"", "after line 2: a row has more than 32 MB: is a quote not closed?"},
+		{userfile.CSV, "id,", "after line 1: a row has more than 32 MB"},
+	} {
+		wrong := ""
+		e := &endless{next: func(i int) string {
+			if i > 1<<10 {
+				t.Fatalf("%s: 64 MB of a user were read", tt.format)
+			}
+			return strings.Repeat("n", 1<<16)
+		}}
+		for _, err := range userfile.Read(io.MultiReader(strings.NewReader(tt.begin), e), tt.format, userfile.Options{}) {
+			if err != nil {
+				wrong = err.Error()
+			}
+		}
+		if !strings.Contains(wrong, tt.want) {
+			t.Errorf("%s: Read = %q, want %q", tt.format, wrong, tt.want)
 		}
 	}
 }
