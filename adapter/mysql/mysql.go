@@ -138,9 +138,9 @@ func open(dsn string) (*sql.DB, error) {
 // New returns a DB on the application's own pool, whose driver must be
 // go-sql-driver/mysql, with any settings of its data source name. It asks the
 // database nothing until first use; then it checks that the tables are there
-// (Migrate makes them), that commits survive loss of power and that the SQL mode
-// is strict, and until that is so every method fails with an error that says
-// what to do.
+// (Migrate makes them), that commits survive loss of power, and that the SQL mode
+// is strict, autocommit on and the character set utf8mb4; until that is so every
+// method fails with an error that says what to do.
 func New(pool *sql.DB, l sqlstore.Layout) *DB {
 	return &DB{Store: sqlstore.New(pool, l), close: func() error { return nil }}
 }

@@ -149,7 +149,16 @@ func (d *DB) Check(ctx context.Context, sets ...Set) error {
 			return fmt.Errorf("%w: migration %s is missing: run \"gatebook migrate\", or call the adapter's Migrate", ErrSchema, s.Name)
 		}
 	}
-	return nil
+	if d.dialect.Queue {
+		return nil
+	}
+	return again(func() error {
+		conn, err := d.connect(ctx)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
 }
 
 // hasVersions reports whether the version table is there.

@@ -53,13 +53,15 @@ var MySQL = Dialect{
 }
 
 // checkMySQL refuses settings with which a commit that was acknowledged can be
-// lost, or with which values are cut or changed without an error.
+// lost, or is none; with which values are cut or changed without an error, or
+// some cannot be written or looked for at all.
 func checkMySQL(ctx context.Context, conn rowQueryer) error {
-	var flush, logBin, syncBin int64
-	var doublewrite, method, mode string
+	var flush, logBin, syncBin, autocommit int64
+	var doublewrite, method, mode, charset string
 	if err := conn.QueryRowContext(ctx, `SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog,
-		CAST(@@GLOBAL.innodb_doublewrite AS CHAR), CAST(@@GLOBAL.innodb_flush_method AS CHAR), @@SESSION.sql_mode`).
-		Scan(&flush, &logBin, &syncBin, &doublewrite, &method, &mode); err != nil {
+		CAST(@@GLOBAL.innodb_doublewrite AS CHAR), CAST(@@GLOBAL.innodb_flush_method AS CHAR), @@SESSION.sql_mode,
+		@@SESSION.autocommit, @@SESSION.character_set_client`).
+		Scan(&flush, &logBin, &syncBin, &doublewrite, &method, &mode, &autocommit, &charset); err != nil {
 		return err
 	}
 	switch {
@@ -74,6 +76,11 @@ func checkMySQL(ctx context.Context, conn rowQueryer) error {
 		return fmt.Errorf("%w: innodb_flush_method is %s, and a commit could be lost with the power: set it to fsync or O_DIRECT", ErrWeak, method)
 	case !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES"):
 		return fmt.Errorf("%w: sql_mode %q is not strict, and what does not fit would be cut without a word: add STRICT_TRANS_TABLES", ErrWeak, mode)
+	case autocommit != 1: // and what is read is of the time of the connection's first statement
+		return fmt.Errorf("%w: autocommit is off, and what was written would wait for a commit that nobody sends: leave it on", ErrWeak)
+	case charset != "utf8mb4":
+		return fmt.Errorf("%w: the connection's character set is %s, which has not all characters: say charset=utf8mb4 in the data source name",
+			ErrWeak, charset)
 	}
 	return nil
 }

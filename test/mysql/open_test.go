@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/gatebook/gatebook"
 	"github.com/gatebook/gatebook/adapter/mysql"
 	"github.com/gatebook/gatebook/adapter/sqlstore"
+	"github.com/gatebook/gatebook/record"
 	"github.com/gatebook/gatebook/test/need"
 )
 
@@ -106,6 +108,31 @@ func TestWeak(t *testing.T) {
 			app = mysql.New(newPool(t, s.URL("site")), sqlstore.MySQL)
 			if err := app.Commit(t.Context(), act); err != nil {
 				t.Errorf("Commit with %s = %s is %v", setting, value[1], err)
+			}
+		})
+	}
+}
+
+// TestWeakConnection: with settings of the data source name under which a commit
+// is none, or some texts cannot be kept, nothing is read or written.
+func TestWeakConnection(t *testing.T) {
+	c := prepare(t)
+	for params, setting := range map[string]string{
+		"autocommit=0":   "autocommit",
+		"charset=utf8":   "charset=utf8mb4",
+		"charset=latin1": "charset=utf8mb4",
+	} {
+		t.Run(params, func(t *testing.T) {
+			db := mysql.New(newPool(t, c.User+":"+c.Passwd+"@tcp("+c.Addr+")/"+c.DBName+"?"+params), layout)
+			_, read := db.Session(t.Context(), "token")
+			_, id := db.Book().Identity(t.Context())
+			for what, err := range map[string]error{
+				"Session": read, "Identity": id, "Append": db.Book().Append(t.Context(), record.Entry{ID: rand.Text(), Header: []byte("{}")}),
+				"Commit": db.Commit(t.Context(), &gatebook.Act{Writes: []gatebook.Write{gatebook.CreateUser{User: gatebook.User{ID: "1"}}}}),
+			} {
+				if err == nil || !strings.Contains(err.Error(), setting) {
+					t.Errorf("%s = %v, want an error that names %s", what, err, setting)
+				}
 			}
 		})
 	}

@@ -70,7 +70,7 @@ func TestTransactionOver(t *testing.T) {
 			check := func(what string, err error) {
 				t.Helper()
 				var users, entries int
-				if err := db.QueryRow("SELECT (SELECT count(*) FROM " + name(l, "user") + "), (SELECT count(*) FROM gatebook_outbox)").
+				if err := db.QueryRow("SELECT (SELECT count(*) FROM "+name(l, "user")+"), (SELECT count(*) FROM gatebook_outbox)").
 					Scan(&users, &entries); err != nil {
 					t.Fatal(err)
 				}
