@@ -176,7 +176,9 @@ func (c *Cache) fill(ctx context.Context, client rueidis.Client, s *seal, h *hel
 	}
 	var err error
 	if h.value, err = s.close(h.name, h); err != nil {
-		c.warn(err)
+		if !errors.Is(err, errLong) {
+			c.warn(err)
+		}
 		return
 	}
 	c.know(s, h)

@@ -173,6 +173,13 @@ func (c column) value() any {
 	return nil
 }
 
+// maxRow is the most bytes of a row that is cached. Longer ones, of users whose
+// picture stands in the row itself, would fill the memory of every process, and
+// Redis would not take them in the time that it has.
+const maxRow = 8 << 10
+
+var errLong = errors.New("the row is long")
+
 var errUnfaithful = errors.New("it has text that is not UTF-8, or an extra column of a type that is not cached")
 
 // close seals a row. One that would not come out as it went in is refused.
@@ -188,6 +195,9 @@ func (s *seal) close(name string, h *held) (string, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return "", fmt.Errorf("encode a session: %w", err)
+	}
+	if len(text) > maxRow {
+		return "", errLong
 	}
 	again, err := decode(text)
 	if err != nil {

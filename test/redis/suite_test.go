@@ -232,6 +232,7 @@ func TestNotCached(t *testing.T) {
 	for name, u := range map[string]gatebook.User{
 		"a column of another type": {ID: "1", Extra: map[string]any{"n": struct{ N int }{1}}},
 		"text that is not UTF-8":   {ID: "2", Name: "\xff"},
+		"a picture in the row":     {ID: "4", Image: "data:image/png;base64," + strings.Repeat("A", 9<<10)},
 		"a time without end":       {ID: "3", EmailVerified: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
 		db := &counting{Adapter: memory.New()}
@@ -248,6 +249,30 @@ func TestNotCached(t *testing.T) {
 		}
 		if n := db.reads.Load(); n != 3 {
 			t.Errorf("%s: 3 reads read the database %d times", name, n)
+		}
+	}
+}
+
+// TestLongRow: a session that Redis could not take in time is no failure of Redis,
+// which all others would be kept from.
+func TestLongRow(t *testing.T) {
+	db := &counting{Adapter: memory.New()}
+	c := open(t, db, need.Redis(t))
+	long, short := signedIn(t, c, "long"), signedIn(t, c, "short")
+	if err := c.Commit(t.Context(), &gatebook.Act{Writes: []gatebook.Write{gatebook.UpdateUser{
+		User: gatebook.User{ID: long.UserID, Image: "data:," + strings.Repeat("A", 20<<20)}, Fields: []string{"image"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Session(t.Context(), short.Token); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := c.Session(t.Context(), long.Token); err != nil {
+			t.Fatal(err)
+		}
+		db.reads.Store(0)
+		if _, err := c.Session(t.Context(), short.Token); err != nil || db.reads.Load() != 0 {
+			t.Errorf("Session = %v beside a long one, and %d reads of the database, want none", err, db.reads.Load())
 		}
 	}
 }
