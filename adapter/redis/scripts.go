@@ -60,12 +60,15 @@ var dropScript = rueidis.NewLuaScript(dropText + `return drop(tonumber(ARGV[1]),
 // followScript moves the cursor, the first key, to ARGV[3] and drops the other
 // keys as dropScript does, unless the cursor is there or further already: then it
 // changes nothing and returns the cursor. With ARGV[4] it is moved back too.
+// Deleting comes first, because a Redis that is full lets a script write that
+// has deleted something.
 var followScript = rueidis.NewLuaScript(dropText + `
 local cursor = redis.call('GET', KEYS[1])
 if cursor and ARGV[4] == '' then
   local at = tonumber(string.match(cursor, '^%d+'))
   if at and at >= tonumber(string.match(ARGV[3], '^%d+')) then return cursor end
 end
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[3])
 return drop(tonumber(ARGV[1]), 2)
 `)

@@ -15,6 +15,7 @@ import (
 	"github.com/gatebook/gatebook/adapter/memory"
 	"github.com/gatebook/gatebook/adapter/redis"
 	"github.com/gatebook/gatebook/book"
+	"github.com/gatebook/gatebook/test/dbserver"
 	"github.com/gatebook/gatebook/test/need"
 )
 
@@ -58,6 +59,39 @@ func TestServerDied(t *testing.T) {
 		found, err := alive.Session(t.Context(), s.Token)
 		return err == nil && found.User.Name == "Ada King"
 	})
+}
+
+// TestFull ends sessions while Redis takes nothing more: what is in it is dropped
+// all the same, by the server that ends them and by the follower.
+func TestFull(t *testing.T) {
+	address := need.RedisServer(t).URL("0")
+	command := func(text string) {
+		t.Helper()
+		if _, err := dbserver.RedisCommand(t.Context(), address, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "site.db")
+	bare := site(t, openSQLite(t, path))
+	one, two := open(t, openSQLite(t, path), address), open(t, openSQLite(t, path), address)
+	cached := site(t, one)
+	run(t, site(t, two))
+	client := raw(t, address)
+	for name, by := range map[string]*gatebook.Auth{"a server with the cache": cached, "one without": bare} {
+		s := signedIn(t, two, name)
+		within(t, oldest, "the session to be in Redis", func() bool {
+			warm(t, two, s.Token)
+			return len(keys(t, client, "s")) > 0
+		})
+		from := time.Now()
+		command("CONFIG SET maxmemory 1")
+		if n, err := by.RevokeSessions(t.Context(), s.UserID); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		within(t, repaired, "what "+name+" ended to be dropped", func() bool { return refused(t, two, s.Token) })
+		t.Logf("by %s: refused after %v", name, time.Since(from))
+		command("CONFIG SET maxmemory 0")
+	}
 }
 
 // TestNobodyFollowed ends sessions while no follower runs, and starts one: it must
