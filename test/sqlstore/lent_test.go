@@ -69,7 +69,7 @@ func foreign(t *testing.T, db *sql.DB, l sqlstore.Layout, s gatebook.StoredSessi
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
-	rows.Close() // the pool may have no other connection
+	rows.Close()              // the pool may have no other connection
 	if l.Name() == "prisma" { // which fills these itself
 		for column, value := range map[string]string{"id": "'" + token + "'", "updatedAt": expires} {
 			if slices.Contains(has, column) {
