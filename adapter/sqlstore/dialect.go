@@ -24,7 +24,8 @@ type dialect struct {
 	// its default, whether the database insists on making it, and its whole type.
 	columns string
 	// indexes asks for the columns of the table's indexes over whole rows: name of
-	// the index, whether it is unique, name of the column.
+	// the index, whether it is unique, name of the column, which is empty for an
+	// expression and for the beginning of a column.
 	indexes string
 }
 
@@ -37,20 +38,24 @@ var (
 				CASE WHEN pk AND lower(type) = 'integer' THEN (SELECT CASE WHEN upper(m.sql) LIKE '%AUTOINCREMENT%' THEN 'autoincrement' ELSE 'rowid' END
 					FROM sqlite_master m WHERE m.type = 'table' AND m.name = ?1) ELSE '' END, 0, ''
 			FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid`,
-		indexes: `SELECT i.name, i."unique", c.name FROM pragma_index_list(?1) i, pragma_index_info(i.name) c WHERE NOT i.partial
+		indexes: `SELECT i.name, i."unique", coalesce(c.name, '') FROM pragma_index_list(?1) i, pragma_index_info(i.name) c WHERE NOT i.partial
 			UNION ALL SELECT ' key', 1, name FROM (SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk)`,
 	}
 	postgres = &dialect{
 		Dialect: sqldb.Postgres,
 		sweep:   `DELETE FROM %t WHERE ctid = ANY (ARRAY(SELECT ctid FROM %t WHERE %c < ?1 LIMIT ?2))`,
+		// A domain is taken for the type it is of.
 		columns: `SELECT CAST(a.attname AS text), CAST(t.typname AS text),
-				CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END,
-				CASE WHEN t.typname IN ('timestamp', 'timestamptz') AND a.atttypmod IN (0, 1, 2) THEN 1 ELSE 0 END,
+				CASE WHEN t.typname IN ('varchar', 'bpchar') AND m.n > 4 THEN m.n - 4 ELSE 0 END,
+				CASE WHEN t.typname IN ('timestamp', 'timestamptz') AND m.n IN (0, 1, 2) THEN 1 ELSE 0 END,
 				CASE WHEN NOT a.attnotnull OR a.attidentity <> '' THEN 0 WHEN NOT a.atthasdef THEN 1 ELSE 2 END,
 				CASE WHEN a.attidentity <> '' THEN 'nextval(' || quote_literal(pg_get_serial_sequence(CAST(?1 AS text), a.attname)) || ')'
 					ELSE coalesce(pg_get_expr(d.adbin, d.adrelid), '') END,
 				CASE WHEN a.attidentity = 'a' THEN 1 ELSE 0 END, format_type(a.atttypid, a.atttypmod)
-			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+			FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+				JOIN pg_type t ON t.oid = CASE y.typtype WHEN 'd' THEN y.typbasetype ELSE y.oid END
+				CROSS JOIN LATERAL (SELECT CASE y.typtype WHEN 'd' THEN y.typtypmod ELSE a.atttypmod END AS n) m
+				LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 			WHERE a.attrelid = to_regclass(CAST(?1 AS text)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`,
 		indexes: `SELECT CAST(CAST(i.indexrelid AS regclass) AS text), CASE WHEN i.indisunique THEN 1 ELSE 0 END, CAST(a.attname AS text)
 			FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY k (n, place)
@@ -69,8 +74,8 @@ var (
 				CASE WHEN extra LIKE '%auto_increment%' THEN 'auto_increment' ELSE '' END, 0,
 				concat(column_type, coalesce(concat(' CHARACTER SET ', character_set_name, ' COLLATE ', collation_name), ''))
 			FROM information_schema.columns WHERE table_schema = coalesce(?2, DATABASE()) AND table_name = ?1 ORDER BY ordinal_position`,
-		indexes: `SELECT index_name, CASE WHEN non_unique = 0 THEN 1 ELSE 0 END, column_name FROM information_schema.statistics
-			WHERE table_schema = coalesce(?2, DATABASE()) AND table_name = ?1 AND sub_part IS NULL ORDER BY index_name, seq_in_index`,
+		indexes: `SELECT index_name, CASE WHEN non_unique = 0 THEN 1 ELSE 0 END, CASE WHEN sub_part IS NULL THEN coalesce(column_name, '') ELSE '' END
+			FROM information_schema.statistics WHERE table_schema = coalesce(?2, DATABASE()) AND table_name = ?1 ORDER BY index_name, seq_in_index`,
 	}
 )
 
@@ -405,8 +410,8 @@ func (c *column) reaches(t time.Time) bool {
 
 // moment is an expression for a time column to sort and compare it by.
 func (d *dialect) moment(c *column, row string) string {
-	if c.form == isoForm { // to SQLite every number is less than every text
-		return d.millis(c, row)
+	if c.form == isoForm { // to SQLite every number is less than every text, and what is no date is none
+		return "coalesce(" + d.millis(c, row) + ", 0)"
 	}
 	return c.in(row)
 }

@@ -126,7 +126,8 @@ func whole(v any) (int64, bool) {
 // knows of it.
 func (q *queries) sessionColumns() string {
 	token, expires := q.t.session.col("sessionToken"), q.t.session.col("expires")
-	return q.d.text(token, token.in("s")) + `, ` + q.d.millis(expires, "s") + ` AS expires, ` + q.noteColumns()
+	// A date that is none, which some write, was long ago.
+	return q.d.text(token, token.in("s")) + `, coalesce(` + q.d.millis(expires, "s") + `, 0) AS expires, ` + q.noteColumns()
 }
 
 func (q *queries) noteColumns() string {

@@ -194,6 +194,9 @@ func (l Layout) extra() []string {
 	return l.users.Extra
 }
 
+// special are characters that no name in a statement has.
+const special = "\"`'\x00?"
+
 // check refuses what cannot be a layout.
 func (l Layout) check() error {
 	if l.dialect == nil {
@@ -213,13 +216,13 @@ func (l Layout) check() error {
 		switch {
 		case name == "" && i >= len(userFields):
 			return errors.New("sqlstore.Users: a name in Extra is empty")
-		case strings.ContainsAny(name, "\"`'\x00?."):
+		case strings.ContainsAny(name, special+"."):
 			return fmt.Errorf("sqlstore.Users: the column name %q has a character that is not supported here", name)
 		case name != "" && slices.Contains(names[:i], name):
 			return fmt.Errorf("sqlstore.Users: the column %q is named twice", name)
 		}
 	}
-	if strings.ContainsAny(l.users.Table, "\"`'\x00?") || strings.Count(l.users.Table, ".") > 1 ||
+	if strings.ContainsAny(l.users.Table, special) || strings.Count(l.users.Table, ".") > 1 ||
 		l.dialect == sqlite && strings.Contains(l.users.Table, ".") {
 		return fmt.Errorf("sqlstore.Users: the table name %q has a character that is not supported here", l.users.Table)
 	}

@@ -212,7 +212,7 @@ func (q *queries) noteOf(digest string) string {
 func (q *queries) subject() string {
 	id := q.d.text(q.t.id, q.t.id.in("u"))
 	switch {
-	case q.d == mysql && q.t.id.form == numberForm:
+	case q.d == mysql && (q.t.id.form == numberForm || q.t.id.kind == "uuid"):
 		id = "CAST(" + q.t.id.in("u") + " AS CHAR)"
 	case q.d == mysql: // compared as the subjects' own column says, so that its index is used
 		id = q.t.id.in("u")

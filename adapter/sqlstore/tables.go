@@ -165,8 +165,23 @@ func (d *dialect) form(kind string) form {
 		}
 		return clockForm
 	}
-	// SQLite's types are hints, in any words.
-	if d == sqlite && (strings.HasPrefix(kind, "varchar") || strings.HasPrefix(kind, "char") || kind == "") {
+	if d == sqlite {
+		return hinted(kind)
+	}
+	return otherForm
+}
+
+// hinted is how SQLite keeps a value: its types are hints, in any words
+// (SQLite, datatype3.html, Section 3.1).
+func hinted(kind string) form {
+	word, _, length := strings.Cut(kind, "(")
+	has := func(part string) bool { return strings.Contains(word, part) }
+	switch {
+	case length:
+		return sqlite.form(strings.TrimSpace(word))
+	case has("int"):
+		return numberForm
+	case has("char"), has("clob"), has("text"), word == "":
 		return textForm
 	}
 	return otherForm
@@ -346,7 +361,7 @@ func (d *dialect) write(ctx context.Context, db queryer, all []*table) error {
 			continue
 		}
 		for _, c := range t.columns {
-			if c.form != isoForm {
+			if c.form != isoForm || strings.ContainsAny(c.name, special) { // which no statement names
 				continue
 			}
 			open = append(open, c)
@@ -476,6 +491,9 @@ func (l Layout) userColumns(t *tables) error {
 		c := t.user.find(name)
 		if c == nil {
 			return fmt.Errorf("table %q has no column %q, which Users.Extra names", t.user.name, name)
+		}
+		if l.dialect == postgres && (c.form == clockForm || c.form == instantForm || c.form == uuidForm) {
+			c.form = otherForm // a value is whatever the driver takes for that type
 		}
 		t.extra = append(t.extra, c)
 	}

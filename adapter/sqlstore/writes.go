@@ -322,13 +322,14 @@ func (v *values) fill(t *table) {
 // id returns the id of a user as the database has it, or false when none can be
 // that.
 func (q *queries) id(s string) (any, bool) {
-	switch q.l.ids {
-	case Integer:
+	switch {
+	case q.l.ids == Integer:
 		n, err := strconv.ParseInt(s, 10, 64)
 		return n, err == nil && strconv.FormatInt(n, 10) == s
-	case UUID:
+	case q.t.id.kind == "uuid":
 		return s, isUUID(s)
 	}
+	// A text may have UUIDs in any form.
 	return s, q.d.holds(s) && q.t.id.fits(s)
 }
 
@@ -435,11 +436,16 @@ func (q *queries) steps(to []step, w gatebook.Write) ([]step, error) {
 func (q *queries) createUser(to []step, v *values, w *gatebook.CreateUser) []step {
 	t, u := q.t, &w.User
 	id, ok := q.id(u.ID)
+	ok = ok && (q.l.ids != UUID || isUUID(u.ID))
 	switch {
-	case !ok && q.l.ids == Text:
+	case !ok && q.l.ids == Text && t.id.kind != "uuid":
 		v.text(t.id, u.ID) // says why
 	case !ok:
-		v.refuse(fmt.Errorf("the id %.100q of a new user is no %s, as Users.IDType wants", u.ID, q.l.ids))
+		want := q.l.ids
+		if want == Text {
+			want = UUID
+		}
+		v.refuse(fmt.Errorf("the id %.100q of a new user is no %s, as Users.IDType wants", u.ID, want))
 	}
 	v.list = []any{id}
 	columns := []string{t.id.name}
