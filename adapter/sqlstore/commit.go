@@ -123,7 +123,7 @@ func (s *Store) Commit(ctx context.Context, act *gatebook.Act) error {
 	case r.foreign:
 		err = r.inside(ctx)
 	case act.InTx == nil && q.d.CTE && together(r.steps):
-		err = r.once(ctx)
+		err = r.once(ctx, act.Entries)
 	default:
 		err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			r.tx = tx
@@ -195,15 +195,26 @@ func (r *run) inside(ctx context.Context) error {
 // all carries out the writes in order, InTx, and then the entries: last, so that
 // they are numbered under the locks of what was written.
 func (r *run) all(ctx context.Context) error {
-	for i := range r.steps {
-		if err := r.do(ctx, &r.steps[i]); err != nil {
-			return fmt.Errorf("%s %s: %w", r.steps[i].verb, r.steps[i].table.name, err)
-		}
+	if err := r.writeAll(ctx); err != nil {
+		return err
 	}
 	if err := r.inTx(ctx); err != nil {
 		return err
 	}
 	return r.store.log.Insert(ctx, r.tx, r.act.Entries)
+}
+
+// writeAll carries out the writes, in one round trip where that can be.
+func (r *run) writeAll(ctx context.Context) error {
+	if r.q.d.CTE && len(r.steps) > 1 && together(r.steps) {
+		return r.once(ctx, nil)
+	}
+	for i := range r.steps {
+		if err := r.do(ctx, &r.steps[i]); err != nil {
+			return fmt.Errorf("%s %s: %w", r.steps[i].verb, r.steps[i].table.name, err)
+		}
+	}
+	return nil
 }
 
 // inTx calls InTx. Where it keeps an error to itself with which the database

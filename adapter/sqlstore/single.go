@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gatebook/gatebook/record"
 )
 
 const (
@@ -44,23 +46,24 @@ type single struct {
 	entries int // the number of the part that inserts the entries
 }
 
-// once carries the act out as one statement, which commits by itself. Where a
-// precondition does not hold it fails, which takes all of it back.
-func (r *run) once(ctx context.Context) error {
+// once carries the writes out, and adds entries, as one statement, which commits
+// by itself unless it is in a transaction. Where a precondition does not hold it
+// fails, which takes all of it back.
+func (r *run) once(ctx context.Context, list []record.Entry) error {
 	q := r.q
-	key, cached := r.shape()
+	key, cached := r.shape(len(list))
 	s := (*single)(nil)
 	if v, ok := q.shapes.Load(key); ok && cached {
 		s = v.(*single)
 	} else {
-		s = r.compose()
+		s = r.compose(list)
 		if cached && q.known.Add(1) <= maxShapes {
 			q.shapes.Store(key, s)
 		}
 	}
 	var entries []any
-	if len(r.act.Entries) > 0 {
-		_, entries = r.store.log.InsertFrom("", r.act.Entries)
+	if len(list) > 0 {
+		_, entries = r.store.log.InsertFrom("", list)
 	}
 	args := make([]any, len(s.order))
 	for i, a := range s.order {
@@ -70,12 +73,16 @@ func (r *run) once(ctx context.Context) error {
 			args[i] = r.steps[a.part].args[a.n-1]
 		}
 	}
+	if r.tx != nil {
+		_, err := r.tx.ExecContext(ctx, s.text, args...)
+		return err
+	}
 	_, err := r.store.db.Do(ctx, s.text, args...)
 	return err
 }
 
 // shape tells acts apart whose statements differ.
-func (r *run) shape() (key string, cached bool) {
+func (r *run) shape(entries int) (key string, cached bool) {
 	b := make([]byte, 0, 4*len(r.steps)+2)
 	var users []string
 	for i := range r.steps {
@@ -93,14 +100,14 @@ func (r *run) shape() (key string, cached bool) {
 		}
 		b = append(b, byte(s.number), byte(s.number>>8), byte(u))
 	}
-	return string(append(b, byte(len(r.act.Entries)), byte(len(r.act.Entries)>>8))), true
+	return string(append(b, byte(entries), byte(entries>>8))), true
 }
 
 // compose writes the statement. Each change is a part of WITH that asks how many
 // rows the one before it touched: so they are carried out in their order, and
 // none of them when one before it found nothing to change. The entries come from
 // the last, and the whole fails unless all that must be was touched.
-func (r *run) compose() *single {
+func (r *run) compose(list []record.Entry) *single {
 	q := r.q
 	c := compiler{d: q.d}
 	sep := "WITH "
@@ -129,8 +136,8 @@ func (r *run) compose() *single {
 		gate.after(name, s.must)
 	}
 	done := single{entries: len(r.steps)}
-	if n := len(r.act.Entries); n > 0 {
-		text, _ := r.store.log.InsertFrom("(SELECT 1"+gate.where()+") AS g", r.act.Entries)
+	if len(list) > 0 {
+		text, _ := r.store.log.InsertFrom("(SELECT 1"+gate.where()+") AS g", list)
 		part(done.entries, "e", numbered(text)+" RETURNING 1")
 		gate.after("e", true)
 	}
