@@ -339,6 +339,17 @@ func TestBadDatabases(t *testing.T) {
 				_, complaints := p.run(1, "serve")
 				p.want(complaints, `^gatebook: database: `+s.address+`: .*synchronous_commit`)
 			})
+			t.Run("read-only", func(t *testing.T) {
+				p := newPlace(t, s.fresh(t), "")
+				p.run(0, "migrate")
+				if s.driver != "pgx" {
+					return // there the setting is the whole server's
+				}
+				name := p.column(s, `SELECT current_database()`)
+				p.exec(s, `ALTER DATABASE "`+name+`" SET default_transaction_read_only = on`)
+				out, _ := p.run(1, "doctor", "--timeout", "2s")
+				p.want(out, `^WRONG +database +`+s.address+`, .*: it can only be read \(a standby, or default_transaction_read_only is on\)`)
+			})
 			t.Run("a table of another layout", func(t *testing.T) {
 				p := newPlace(t, s.fresh(t), "")
 				p.exec(s, `CREATE TABLE "user" (uid varchar(20) PRIMARY KEY, login varchar(20))`)

@@ -50,6 +50,10 @@ func (c *doctorCommand) examineDatabase(ctx context.Context, d *diagnosis, where
 		examinePlan(ctx, d, db)
 		return
 	}
+	if why := readOnly(ctx, db, kind, where.URL); why != "" {
+		d.Fault("database", "%s, %s: it can only be read (%s): sessions are read, and whatever is to be recorded fails", name, about, why)
+		return
+	}
 	d.OK("database", "%s, %s, tables up to date", name, about)
 	examinePlan(ctx, d, db)
 	examineLayout(d, where)
@@ -123,6 +127,29 @@ func describe(ctx context.Context, db database.Store, kind string) (string, erro
 		journal += " (serving changes it to wal)"
 	}
 	return fmt.Sprintf("SQLite %s, journal %s", v, journal), err
+}
+
+// readOnly says why nothing can be written; empty when it can, or cannot be told.
+func readOnly(ctx context.Context, db database.Store, kind, path string) string {
+	query, why := "", ""
+	switch kind {
+	case config.Postgres:
+		query, why = "SELECT current_setting('transaction_read_only') = 'on'", "a standby, or default_transaction_read_only is on"
+	case config.MySQL:
+		query, why = "SELECT @@GLOBAL.read_only", "a replica, or read_only is on"
+	default:
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return "by this user: " + err.Error()
+		}
+		_ = f.Close() // nothing was written
+		return ""
+	}
+	var on bool
+	if err := db.SQL().QueryRowContext(ctx, query).Scan(&on); err != nil || !on {
+		return ""
+	}
+	return why
 }
 
 // examinePlan says when the database knows more than this program.
