@@ -201,10 +201,12 @@ func parseTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("emailVerified %q is no time: write it as 2026-11-24T10:00:00Z, or in milliseconds since 1970", clip(s))
 }
 
-// clip shortens a text from the file for an error.
+// clip shortens a text from the file for an error: a time is seen whole, and a
+// token that stands in the wrong column is not.
 func clip(s string) string {
-	if r := []rune(s); len(r) > 40 {
-		return string(r[:40]) + "…"
+	const most = 24
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
 	}
 	return s
 }

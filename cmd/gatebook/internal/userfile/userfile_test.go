@@ -68,6 +68,8 @@ func TestCSV(t *testing.T) {
 6 5|||2024-05-06T07:08:09.123Z||map[]
 7 BAD emailVerified "1714979289" is no time: write it as 2026-11-24T10:00:00Z, or in milliseconds since 1970
 `},
+		{"a token in the wrong column", "id,expires_at\n1,gho_0123456789abcdefghijABCDEFGHIJ012345\n", userfile.Options{},
+			"2 BAD expires_at \"gho_0123456789abcdefghij…\" is no number of seconds since 1970\n"},
 		{"two that do not agree", "id,name,provider,providerAccountId,type\n1,Ada,p,1,oidc\n1,Eve,p,2,oidc\n2,Bea,p,3,oidc\n", userfile.Options{},
 			"2 BAD line 3 has the same user with other values\n4 2|Bea||||map[] p:3:oidc::0\n"},
 		{"a bad second row", "id,emailVerified\n1,\n1,never\n", userfile.Options{},
