@@ -134,6 +134,14 @@ func (r *run) compose(list []record.Entry) *single {
 		}
 		part(i, name, q.inside(s, from, &gate))
 		gate.after(name, s.must)
+		if s.table == q.t.user && s.verb == "insert" {
+			// A trigger of the application's may have given the user another id than
+			// the one that the act tells of.
+			made := "u" + strconv.Itoa(i)
+			part(i, made, "SELECT "+q.t.id.in("u")+" FROM "+name+" u WHERE "+q.d.is(q.t.id, "u", "?1"))
+			users[s.user] = made
+			gate.after(made, true)
+		}
 	}
 	done := single{entries: len(r.steps)}
 	if len(list) > 0 {
