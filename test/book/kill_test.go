@@ -27,11 +27,13 @@ func killed(t *testing.T, name string, d database) {
 	b := newBook(t, book.NewSQL(db))
 	acknowledged := map[string]bool{}
 	pending := 0
-	for range kills {
+	for i := range kills {
 		// As if the next server started three seconds later, so that it numbers.
 		execute(t, db, "UPDATE gatebook_book SET lease_until = 0")
 		c := startProcess(t, "serve", name, address)
-		c.wait(t, 1+rand.IntN(60))
+		// Some soon, before anything can be numbered; some late, so that on a slow
+		// database too something was.
+		c.wait(t, 1+rand.IntN(60<<(i%5)))
 		c.kill()
 		for _, id := range c.lines() {
 			acknowledged[id] = true
