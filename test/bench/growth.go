@@ -68,17 +68,17 @@ func growPostgres(ctx context.Context, r *runner) (err error) {
 	}
 	defer stop()
 	g := grown{name: "PostgreSQL"}
-	for _, to := range []struct {
-		store *store
-		users int
-	}{{&g.few, r.few}, {&g.many, r.many}} {
-		db, drop, failed := growDatabase(ctx, server, to.users)
-		if failed != nil {
-			return failed
-		}
-		defer func() { err = errors.Join(err, db.Close(), drop()) }()
-		*to.store = db
+	few, dropFew, err := growDatabase(ctx, server, r.few)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, few.Close(), dropFew()) }()
+	many, dropMany, err := growDatabase(ctx, server, r.many)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, many.Close(), dropMany()) }()
+	g.few, g.many = few, many
 	return r.grows(ctx, &g)
 }
 

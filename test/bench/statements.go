@@ -246,7 +246,7 @@ func bareRead(ctx context.Context, database string, pool *sql.DB) (func(context.
 		text = strings.ReplaceAll(text, `"`, "`")
 		fallthrough
 	default:
-		stmt, err := pool.PrepareContext(ctx, text)
+		stmt, err := pool.PrepareContext(ctx, text) //nolint:sqlclosecheck // closed with the pool
 		if err != nil {
 			return nil, err
 		}
