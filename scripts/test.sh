@@ -15,6 +15,6 @@ fi
 
 provide
 status=0
-beside go test -race -shuffle=on -timeout=15m work || status=$?
+beside go test -race -shuffle=on -timeout=30m work || status=$?
 unprovided || status=1
 exit "$status"
